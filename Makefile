@@ -1,0 +1,54 @@
+# Touchline. `make help` lists what there is; every target does its own set-up.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+ONCE ?=
+ARGS ?=
+
+.PHONY: help setup demo test lint types format bench faults up down status lock docs clean
+
+help: ## list these targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## virtual environment in .venv with every command line in it (does nothing when up to date)
+	@deploy/setup.sh
+
+demo: setup ## a simulated company on real Kafka and PostgreSQL; ONCE=1 ends by itself and checks the sums
+	@$(BIN)/touchline-demo $(if $(ONCE),--once) $(ARGS)
+
+test: setup ## everything: unit, contract, integration, end to end, faults (ARGS="-k name" for less)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: setup ## mypy --strict over libraries and services
+	@$(BIN)/mypy libs/*/src services/*/src
+
+format: setup ## mend what ruff can mend
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: setup ## the benchmarks, against their floors in the same run (docs/benchmarks.md)
+	@$(BIN)/python -m bench $(ARGS)
+
+faults: setup ## only the tests that kill processes and servers in the middle of work
+	@$(BIN)/python -m pytest -m faults $(ARGS)
+
+up: setup ## start Kafka and PostgreSQL and return when they answer
+	@$(BIN)/touchline-devstack up
+
+down: setup ## stop them
+	@$(BIN)/touchline-devstack down
+
+status: setup ## say what runs
+	@$(BIN)/touchline-devstack status
+
+lock: setup ## write requirements.lock anew from the pyproject files
+	@deploy/lock.sh
+
+docs: setup ## write the generated pages of docs/ anew (a test fails when they are stale)
+	@$(BIN)/python deploy/generate_docs.py
+
+clean: ## remove the virtual environment, caches and the embedded stack's data
+	@[ ! -x $(BIN)/touchline-devstack ] || $(BIN)/touchline-devstack down || true
+	rm -rf .venv .touchline .pytest_cache .mypy_cache .ruff_cache .hypothesis
