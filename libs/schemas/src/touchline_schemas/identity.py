@@ -1,0 +1,77 @@
+"""Customer keys: what a touchpoint is filed under.
+
+A customer is known by up to four identifiers. The key is the first present of ``customer_id``, ``anonymous_id``,
+``email``, ``external_id``; the last three carry a prefix, so that no two kinds of identifier can collide::
+
+    customer_id   "c-17"              c-17
+    anonymous_id  "a1b2"              anon:a1b2
+    email         " Ada@Example.org"  email:ada@example.org
+    external_id   "deal-9" of "crm"   ext:crm:deal-9
+
+A ``customer_id`` that begins with such a prefix is read as that key. A key without a prefix is a *known* customer.
+"""
+
+ANONYMOUS = "anon:"
+EMAIL = "email:"
+EXTERNAL = "ext:"
+
+_RANK = {ANONYMOUS: 1, EMAIL: 2, EXTERNAL: 3}
+
+
+def normalise_email(email: str) -> str:
+    """Trimmed and lower-cased: two spellings of one address are one customer."""
+    return email.strip().lower()
+
+
+def prefix_of(key: str) -> str | None:
+    """The prefix a key begins with (``anon:``, ``email:`` or ``ext:``), or None for a known customer's."""
+    for prefix in _RANK:
+        if key.startswith(prefix):
+            return prefix
+    return None
+
+
+def is_known(key: str) -> bool:
+    """Whether a key is a customer's own id, not a stand-in for somebody not yet known."""
+    return prefix_of(key) is None
+
+
+def rank(key: str) -> tuple[int, str]:
+    """Order among keys: known customers, then anonymous ids, e-mails and external ids; by code point within a kind.
+
+    Among keys of one person that name no known customer, the least by this order stands for the person.
+    """
+    prefix = prefix_of(key)
+    return (0 if prefix is None else _RANK[prefix], key)
+
+
+def customer_key(customer_id: str) -> str:
+    """The key of a posted ``customer_id``, normalised where it begins with a prefix."""
+    if customer_id.startswith(EMAIL):
+        return EMAIL + normalise_email(customer_id[len(EMAIL) :])
+    return customer_id
+
+
+def keys_of(
+    *,
+    customer_id: str | None,
+    anonymous_id: str | None,
+    email: str | None,
+    external_id: str | None,
+    source: str,
+) -> list[str]:
+    """All keys a touchpoint names, the one it is filed under first, without repeats.
+
+    Args:
+        source: the source's name; an external id has meaning within its source alone.
+    """
+    keys = []
+    if customer_id:
+        keys.append(customer_key(customer_id))
+    if anonymous_id:
+        keys.append(ANONYMOUS + anonymous_id)
+    if email:
+        keys.append(EMAIL + normalise_email(email))
+    if external_id:
+        keys.append(f"{EXTERNAL}{source}:{external_id}")
+    return list(dict.fromkeys(keys))

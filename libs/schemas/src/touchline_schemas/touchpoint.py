@@ -1,0 +1,191 @@
+"""The touchpoint: one thing a customer did, or the company did towards them, at a time, on a channel."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+
+from touchline_schemas.identity import keys_of, normalise_email
+from touchline_schemas.times import UtcTime
+from touchline_schemas.touchpoint_types import Direction, meaning_of
+
+MAX_ID = 128
+MAX_KEY = 256
+MAX_DEPTH = 32
+
+_EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+
+
+def _no_control_characters(text: str) -> str:
+    # PostgreSQL's text can't hold a NUL, and no id has a use for the others.
+    if not text.isprintable() and any(ord(c) < 32 or ord(c) == 127 for c in text):
+        raise ValueError("must not contain control characters")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode: it contains half of a surrogate pair") from None
+    return text
+
+
+def _an_rfc3339_text(value: object) -> object:
+    # pydantic would read a bare number as Unix time, in seconds or milliseconds by its size: too clever for a contract.
+    if isinstance(value, str | datetime):
+        return value
+    raise ValueError("must be an RFC 3339 text with a time zone, such as 2026-03-01T12:00:00Z")
+
+
+Identifier = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_KEY, strip_whitespace=True),
+    AfterValidator(_no_control_characters),
+]
+TouchpointId = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=MAX_ID),
+    AfterValidator(_no_control_characters),
+]
+TypeName = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]*$")]
+Channel = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
+Email = Annotated[
+    str,
+    StringConstraints(min_length=3, max_length=254, pattern=r"^\s*[^@\s]+@[^@\s]+\s*$"),
+    AfterValidator(_no_control_characters),
+    AfterValidator(normalise_email),
+]
+Timestamp = Annotated[UtcTime, BeforeValidator(_an_rfc3339_text)]
+
+
+def unstorable(value: Any, depth: int = MAX_DEPTH) -> str | None:
+    """Why a JSON value can't be kept (nested too deep, a NUL, half a surrogate pair), or None when it can."""
+    if isinstance(value, str):
+        if "\x00" in value:
+            return "contains a NUL character (U+0000), which can't be stored: remove it"
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                return "contains half of a surrogate pair: send valid Unicode"
+        return None
+    if isinstance(value, dict):
+        if depth == 0:
+            return f"is nested deeper than {MAX_DEPTH} levels: flatten it"
+        for key, item in value.items():
+            why = unstorable(key) or unstorable(item, depth - 1)
+            if why:
+                return why
+    elif isinstance(value, list):
+        if depth == 0:
+            return f"is nested deeper than {MAX_DEPTH} levels: flatten it"
+        for item in value:
+            why = unstorable(item, depth - 1)
+            if why:
+                return why
+    return None
+
+
+def _storable(properties: dict[str, Any]) -> dict[str, Any]:
+    why = unstorable(properties)
+    if why:
+        raise ValueError(why)
+    return properties
+
+
+Properties = Annotated[dict[str, Any], AfterValidator(_storable)]
+
+
+class _TouchpointFields(BaseModel):
+    """What posted and published touchpoints share."""
+
+    type: TypeName
+    customer_id: Identifier | None = None
+    anonymous_id: Identifier | None = None
+    email: Email | None = None
+    external_id: Identifier | None = None
+    occurred_at: Timestamp
+    properties: Properties = Field(default_factory=dict)
+    machine: bool = False
+    backfill: bool = False
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> Self:
+        if not (self.customer_id or self.anonymous_id or self.email or self.external_id):
+            raise ValueError("names no customer: give at least one of customer_id, anonymous_id, email, external_id")
+        if self.occurred_at < _EARLIEST:
+            raise ValueError("occurred_at is before 1990: send the time at which it happened")
+        return self
+
+
+class PostedTouchpoint(_TouchpointFields):
+    """A touchpoint as a caller posts it. ``id``, ``channel`` and ``direction`` may be left out.
+
+    ``source`` and ``received_at`` are ingest's to set: a caller's are ignored. Other unknown fields are refused, so
+    that a misspelt field is seen at once; what has no field of its own belongs in ``properties``.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: TouchpointId | None = None
+    channel: Channel | None = None
+    direction: Direction | None = None
+    source: Any = Field(default=None, exclude=True)
+    received_at: Any = Field(default=None, exclude=True)
+
+    def accepted(self, *, id: str, source: str, received_at: datetime, backfill: bool | None = None) -> "Touchpoint":  # noqa: A002
+        """The touchpoint to publish, once it has an id, a source and a time of receipt."""
+        meaning = meaning_of(self.type)
+        return Touchpoint.model_construct(
+            id=id,
+            type=self.type,
+            channel=self.channel or meaning.channel,
+            direction=self.direction or meaning.direction,
+            customer_id=self.customer_id,
+            anonymous_id=self.anonymous_id,
+            email=self.email,
+            external_id=self.external_id,
+            occurred_at=self.occurred_at,
+            received_at=received_at,
+            source=source,
+            properties=self.properties,
+            machine=self.machine,
+            backfill=self.backfill if backfill is None else backfill,
+        )
+
+
+class Touchpoint(_TouchpointFields):
+    """A touchpoint on the topic: complete, and with fields of later versions ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    id: TouchpointId
+    channel: Channel
+    direction: Direction
+    received_at: UtcTime
+    source: Identifier
+
+    @property
+    def keys(self) -> list[str]:
+        """All keys it names; the first is the one it is filed under."""
+        return keys_of(
+            customer_id=self.customer_id,
+            anonymous_id=self.anonymous_id,
+            email=self.email,
+            external_id=self.external_id,
+            source=self.source,
+        )
+
+    @property
+    def key(self) -> str:
+        """The Kafka key."""
+        return self.keys[0]
+
+    def to_json(self) -> bytes:
+        """The value on the topic: UTF-8 JSON without the fields that are null."""
+        return self.model_dump_json(exclude_none=True).encode()
