@@ -1,0 +1,1 @@
+"""Mappings: from the names of others to the standard touchpoint types."""
