@@ -1,0 +1,93 @@
+"""Metrics as a closed list: each service declares all of its metrics in one file, each with a line of advice.
+
+A declaration is data (:class:`Counter`, :class:`Gauge`, :class:`Histogram`); :class:`Metrics` makes them real on a
+registry of its own, so that two services, or two tests, in one process never share a count.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import prometheus_client as prometheus
+from prometheus_client import CollectorRegistry
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One metric.
+
+    Attributes:
+        name: with the unit as its last word, as Prometheus wants it (``…_seconds``, ``…_bytes``); counters without
+            their ``_total``.
+        about: what it counts or measures.
+        advice: what an operator should do when it looks wrong.
+        labels: label names; every one has few values, never a customer.
+    """
+
+    name: str
+    about: str
+    advice: str
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Counter(Declared):
+    """Only rises."""
+
+
+@dataclass(frozen=True)
+class Gauge(Declared):
+    """Rises and falls."""
+
+
+@dataclass(frozen=True)
+class Histogram(Declared):
+    """A distribution."""
+
+    buckets: tuple[float, ...] = field(
+        default=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+    )
+
+
+class Metrics:
+    """The declared metrics of one process, on a registry of its own."""
+
+    def __init__(self, declared: Iterable[Declared]) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        prometheus.ProcessCollector(registry=self.registry)
+        prometheus.PlatformCollector(registry=self.registry)
+        prometheus.GCCollector(registry=self.registry)
+        self._counters: dict[str, prometheus.Counter] = {}
+        self._gauges: dict[str, prometheus.Gauge] = {}
+        self._histograms: dict[str, prometheus.Histogram] = {}
+        for metric in declared:
+            if isinstance(metric, Counter):
+                self._counters[metric.name] = prometheus.Counter(
+                    metric.name, metric.about, metric.labels, registry=self.registry
+                )
+            elif isinstance(metric, Histogram):
+                self._histograms[metric.name] = prometheus.Histogram(
+                    metric.name, metric.about, metric.labels, buckets=metric.buckets, registry=self.registry
+                )
+            else:
+                self._gauges[metric.name] = prometheus.Gauge(
+                    metric.name, metric.about, metric.labels, registry=self.registry
+                )
+
+    def counter(self, metric: Counter) -> prometheus.Counter:
+        """The live counter of a declaration."""
+        return self._counters[metric.name]
+
+    def gauge(self, metric: Gauge) -> prometheus.Gauge:
+        """The live gauge of a declaration."""
+        return self._gauges[metric.name]
+
+    def histogram(self, metric: Histogram) -> prometheus.Histogram:
+        """The live histogram of a declaration."""
+        return self._histograms[metric.name]
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return prometheus.generate_latest(self.registry)
+
+
+CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST

@@ -1,0 +1,177 @@
+"""One process: an HTTP server and long-running components in one event loop, started and stopped in good order."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Coroutine, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
+
+import structlog
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+from rich.console import Console
+
+from touchline_runtime.errors import ConfigurationError, PortInUseError, RuntimeFault, Unavailable
+from touchline_runtime.settings import ServiceSettings
+
+log = structlog.get_logger(__name__)
+
+
+class Component(Protocol):
+    """Something that runs for as long as the process does."""
+
+    name: str
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until ``stopping`` is set, then finish what was begun and return.
+
+        An exception, or returning early, ends the process with exit code 1.
+        """
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A component that ended by itself."""
+
+    name: str
+    error: BaseException | None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, with signals left to the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        PortInUseError: somebody else listens there.
+        ConfigurationError: the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        if error.errno == 98:  # EADDRINUSE
+            raise PortInUseError(
+                f"port {port} on {host} is in use by another process: stop it, or set TOUCHLINE_HTTP_PORT"
+            ) from None
+        raise ConfigurationError(f"can't listen on {host}:{port}: {error.strerror}") from None
+    sock.listen(2048)
+    sock.set_inheritable(True)
+    return sock
+
+
+async def run(
+    app: FastAPI, sock: socket.socket, components: Sequence[Component], *, settings: ServiceSettings
+) -> Failed | None:
+    """Serve and run everything until SIGTERM or SIGINT, or until a component ends by itself.
+
+    On a signal the HTTP server stops accepting and finishes its requests, then the components are told to stop;
+    all within ``shutdown_timeout_seconds``. A second signal ends the process at once.
+    """
+    stopping = asyncio.Event()
+    stop_requested = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def on_signal(number: int) -> None:
+        if stop_requested.is_set():
+            log.warning("stopped_at_once", signal=signal.Signals(number).name)
+            sys.exit(1)
+        log.info("stopping", signal=signal.Signals(number).name)
+        stop_requested.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal, number)
+
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=int(settings.shutdown_timeout_seconds),
+        server_header=False,
+        h11_max_incomplete_event_size=64 * 1024,
+        timeout_keep_alive=75,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[sock]), name="http")
+    running = {asyncio.create_task(component.run(stopping), name=component.name) for component in components}
+    asked = asyncio.create_task(stop_requested.wait(), name="signal")
+    host, port = sock.getsockname()[:2]
+    log.info("started", address=f"http://{host}:{port}")
+
+    await asyncio.wait({serving, asked, *running}, return_when=asyncio.FIRST_COMPLETED)
+    failed = _first_failure([serving, *running]) if not stop_requested.is_set() else None
+    if failed is not None:
+        log.error("component_ended", component=failed.name, exc_info=failed.error)
+    asked.cancel()
+    server.should_exit = True
+    try:
+        async with asyncio.timeout(settings.shutdown_timeout_seconds):
+            await asyncio.wait({serving})
+            stopping.set()
+            if running:
+                await asyncio.wait(running)
+    except TimeoutError:
+        stopping.set()
+        late = [task.get_name() for task in {serving, *running} if not task.done()]
+        log.error("stop_timed_out", seconds=settings.shutdown_timeout_seconds, components=late)
+    for task in (serving, *running):
+        task.cancel()
+    results = await asyncio.gather(serving, *running, return_exceptions=True)
+    for task, result in zip((serving, *running), results, strict=True):
+        if failed is None and isinstance(result, Exception):
+            log.error("stop_failed", component=task.get_name(), exc_info=result)
+    log.info("stopped")
+    return failed
+
+
+def _first_failure(tasks: Sequence[asyncio.Task[None]]) -> Failed | None:
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            return Failed(task.get_name(), task.exception())
+    return None
+
+
+def main(work: Coroutine[Any, Any, Failed | None]) -> NoReturn:
+    """Run a process's main coroutine to its end, and exit with a code and, where it failed, a reason to read."""
+    try:
+        failed = uvloop.run(work)
+    except ConfigurationError as error:
+        fail(str(error))
+    except Unavailable as error:
+        fail(str(error), code=1)
+    sys.exit(1 if failed is not None else 0)
+
+
+def fail(message: str, *, code: int = 2) -> NoReturn:
+    """Say on standard error what is wrong, without a traceback, and exit."""
+    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escape(message)}", highlight=False)
+    sys.exit(code)
+
+
+def _escape(message: str) -> str:
+    return message.replace("[", "\\[")
+
+
+@contextmanager
+def explained() -> Generator[None, None, None]:
+    """Turn the runtime's faults inside a command line into a message and an exit code."""
+    try:
+        yield
+    except ConfigurationError as error:
+        fail(str(error))
+    except RuntimeFault as error:
+        fail(str(error), code=1)
