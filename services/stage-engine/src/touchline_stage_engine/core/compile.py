@@ -1,0 +1,312 @@
+"""A definition made ready to fold: for every stage and type of touchpoint, just the rules it can concern.
+
+Compiled once. Targets are resolved per stage, so a rule that leads nowhere from there (or to the stage itself) is left
+out, which is what "does not hold, and the next is tried" comes to. Counters live in one list per customer and stage,
+each condition that needs one with its own place in it:
+
+- no counter, where one matching touchpoint is enough;
+- an int, up to `count`, where a number since stage entry is asked for;
+- the times of the latest `count` matching touchpoints, where they must lie within a window.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+from touchline_schemas.touchpoint_types import PASSIVE_TYPES
+
+from touchline_stage_engine.core.definition import (
+    ANY_TYPE,
+    FIRST,
+    NEXT,
+    PREVIOUS,
+    Condition,
+    Definition,
+    Rule,
+    Stage,
+)
+from touchline_stage_engine.core.durations import describe_duration, parse_duration
+from touchline_stage_engine.core.facts import ADVANCE, REGRESS, RENEW
+from touchline_stage_engine.core.touchpoint import Touchpoint
+from touchline_stage_engine.core.where import Predicate, compile_path
+
+Counter: TypeAlias = int | list[int] | None
+"""Matching touchpoints so far, or the times of the latest ones (None: none yet)."""
+
+Counters: TypeAlias = list[Counter]
+Holds: TypeAlias = Callable[[Any, Touchpoint], bool]
+"""(counters, touchpoint) → whether the rule holds now; counts the touchpoint on the way."""
+
+NEVER = 1 << 62
+"""A due time that no clock reaches."""
+
+OFF_PATH = -1
+"""The position of a stage beside the order."""
+
+
+class Step(NamedTuple):
+    """One rule as one stage tries it."""
+
+    holds: Holds
+    target: "CompiledStage"
+    reason: str
+
+
+@dataclass(slots=True, eq=False)
+class CompiledStage:
+    """What the fold asks of a stage. Durations are microseconds."""
+
+    name: str
+    label: str
+    version: int
+    position: int
+    passive: frozenset[str]
+    steps: dict[str, tuple[Step, ...]] = field(default_factory=dict)
+    """Rules by type of touchpoint, in the order they are tried."""
+    other_steps: tuple[Step, ...] = ()
+    """Rules for types that no rule names."""
+    fresh: Counters = field(default_factory=list)
+    """The counters on entry."""
+    stalls: tuple[int, ...] = ()
+    """Patience of level 1, 2, …"""
+    lapse_after: int = NEVER
+    lapse_to: "CompiledStage | None" = None
+    lapse_text: str = ""
+    waits: tuple[int, ...] = (NEVER,)
+    """How long after the base the next timer is due, by open stall level (0: none)."""
+
+
+@dataclass(slots=True, eq=False)
+class CompiledLifecycle:
+    """One version of a lifecycle, ready to fold."""
+
+    name: str
+    version: int
+    cyclic: bool
+    on_change: str
+    stages: dict[str, CompiledStage]
+    first: CompiledStage
+    last: CompiledStage
+
+    def kind_of(self, from_stage: str, to_stage: str) -> str:
+        """The kind of a move between two stages, going by their order."""
+        source, target = self.stages.get(from_stage), self.stages.get(to_stage)
+        if target is not None and target.position == OFF_PATH:
+            return REGRESS
+        if source is None or target is None or source.position == OFF_PATH:
+            return ADVANCE
+        if self.cyclic and source is self.last and target is self.first:
+            return RENEW
+        return ADVANCE if target.position > source.position else REGRESS
+
+
+class _Part(NamedTuple):
+    """One condition of a rule, with its place among the counters (of no meaning where it needs none)."""
+
+    matches: Predicate | None
+    slot: int
+    needed: int
+    within: int | None
+
+
+def resolve_target(definition: Definition, stage: str, to: str) -> str | None:
+    """The stage `to` means from `stage`; None where it leads nowhere, or to the stage itself."""
+    path = [one.name for one in definition.stages]
+    position = path.index(stage) if stage in path else OFF_PATH
+    target: str | None = to
+    if to == FIRST:
+        target = path[0]
+    elif to == NEXT:
+        if position == OFF_PATH:
+            target = None
+        elif position + 1 < len(path):
+            target = path[position + 1]
+        else:
+            target = path[0] if definition.cyclic else None
+    elif to == PREVIOUS:
+        target = path[position - 1] if position > 0 else None
+    return None if target == stage else target
+
+
+def _matcher(condition: Condition) -> Predicate | None:
+    """What a touchpoint of the right type must pass besides; None: nothing."""
+    tests: list[Predicate] = []
+    if condition.direction != "any":
+        direction = condition.direction
+        tests.append(lambda touchpoint: touchpoint.direction == direction)
+    if condition.channel is not None:
+        channels = frozenset(condition.channel)
+        tests.append(lambda touchpoint: touchpoint.channel in channels)
+    tests.extend(compile_path(path, operators.given()) for path, operators in condition.where.items())
+    if not tests:
+        return None
+    if len(tests) == 1:
+        return tests[0]
+    if len(tests) == 2:
+        one, two = tests
+        return lambda touchpoint: one(touchpoint) and two(touchpoint)
+    return lambda touchpoint: all(test(touchpoint) for test in tests)
+
+
+def _always(counters: Counters, touchpoint: Touchpoint) -> bool:
+    return True
+
+
+def _single(part: _Part) -> Holds:
+    """A rule of one condition. It moves the customer as soon as the count is reached, so counters stay below it."""
+    matches, slot, count, within = part
+    if count == 1:
+        return _always if matches is None else lambda counters, touchpoint: matches(touchpoint)
+    if within is None:
+
+        def holds_by_count(counters: list[int], touchpoint: Touchpoint) -> bool:
+            if matches is not None and not matches(touchpoint):
+                return False
+            so_far = counters[slot] + 1
+            counters[slot] = so_far
+            return so_far >= count
+
+        return holds_by_count
+
+    def holds_by_window(counters: list[list[int] | None], touchpoint: Touchpoint) -> bool:
+        if matches is not None and not matches(touchpoint):
+            return False
+        times = counters[slot]
+        if times is None:
+            counters[slot] = [touchpoint.occurred_at]
+            return False
+        times.append(touchpoint.occurred_at)
+        if len(times) > count:
+            del times[0]
+        return len(times) == count and times[0] > touchpoint.occurred_at - within
+
+    return holds_by_window
+
+
+def _count(counters: Counters, part: _Part, occurred_at: int) -> None:
+    counter = counters[part.slot]
+    if part.within is None:
+        assert isinstance(counter, int)
+        counters[part.slot] = min(counter + 1, part.needed)
+    elif counter is None:
+        counters[part.slot] = [occurred_at]
+    else:
+        assert isinstance(counter, list)
+        counter.append(occurred_at)
+        if len(counter) > part.needed:
+            del counter[0]
+
+
+def _reached(counters: Counters, part: _Part, occurred_at: int) -> bool:
+    counter = counters[part.slot]
+    if part.within is None:
+        return counter == part.needed
+    return isinstance(counter, list) and len(counter) == part.needed and counter[0] > occurred_at - part.within
+
+
+def _several(concerned: Sequence[_Part], parts: Sequence[_Part]) -> Holds:
+    """A rule of several conditions, for a type that `concerned` of them can match."""
+
+    def holds(counters: Counters, touchpoint: Touchpoint) -> bool:
+        considered = False
+        for part in concerned:
+            if part.matches is None or part.matches(touchpoint):
+                considered = True
+                _count(counters, part, touchpoint.occurred_at)
+        return considered and all(_reached(counters, part, touchpoint.occurred_at) for part in parts)
+
+    return holds
+
+
+def _default_reason(conditions: Iterable[Condition]) -> str:
+    texts = []
+    for condition in conditions:
+        text = "any touchpoint" if ANY_TYPE in condition.when else " or ".join(condition.when)
+        if condition.count > 1:
+            text = f"{condition.count} times {text}"
+        if condition.within is not None:
+            text += f" within {condition.within}"
+        texts.append(text)
+    return " and ".join(texts)
+
+
+class _StageCompiler:
+    """Gathers one stage's rules by type, and hands out places among its counters."""
+
+    def __init__(self, stage: CompiledStage) -> None:
+        self.stage = stage
+        self.rules: list[tuple[list[Condition], list[_Part], CompiledStage, str]] = []
+
+    def add(self, rule: Rule, target: CompiledStage) -> None:
+        conditions = rule.conditions
+        alone = len(conditions) == 1
+        parts = [self._part(condition, needs_counter=not alone or condition.count > 1) for condition in conditions]
+        self.rules.append((conditions, parts, target, rule.reason or _default_reason(conditions)))
+
+    def _part(self, condition: Condition, needs_counter: bool) -> _Part:
+        within = None if condition.within is None else parse_duration(condition.within)
+        if needs_counter:
+            self.stage.fresh.append(0 if within is None else None)
+        return _Part(_matcher(condition), len(self.stage.fresh) - 1, condition.count, within)
+
+    def finish(self) -> None:
+        named = {name for conditions, *_ in self.rules for condition in conditions for name in condition.when}
+        for name in named - {ANY_TYPE}:
+            self.stage.steps[name] = self._steps(name)
+        self.stage.other_steps = self._steps(ANY_TYPE)
+
+    def _steps(self, name: str) -> tuple[Step, ...]:
+        steps = []
+        for conditions, parts, target, reason in self.rules:
+            concerned = [
+                part
+                for condition, part in zip(conditions, parts, strict=True)
+                if name in condition.when or ANY_TYPE in condition.when
+            ]
+            if concerned:
+                holds = _single(parts[0]) if len(parts) == 1 else _several(concerned, parts)
+                steps.append(Step(holds, target, reason))
+        return tuple(steps)
+
+
+def _set_timers(
+    definition: Definition, written: Stage, stage: CompiledStage, by_name: dict[str, CompiledStage]
+) -> None:
+    if written.stall is not None:
+        stage.stalls = tuple(parse_duration(text) for text in written.stall.levels)
+    if written.lapse is not None:
+        target = resolve_target(definition, written.name, written.lapse.to)
+        if target is None:
+            raise ValueError(f"{written.name!r} lapses to itself or to nowhere")
+        stage.lapse_after = parse_duration(written.lapse.after)
+        stage.lapse_to = by_name[target]
+        stage.lapse_text = f"no activity for {describe_duration(stage.lapse_after)}"
+    stage.waits = tuple(min(patience, stage.lapse_after) for patience in (*stage.stalls, NEVER))
+
+
+def compile_definition(definition: Definition) -> CompiledLifecycle:
+    """The lifecycle ready to fold. The definition must have passed `checks`: an unknown stage raises KeyError."""
+    passive = PASSIVE_TYPES | frozenset(definition.passive or ())
+    order = {stage.name: position for position, stage in enumerate(definition.stages)}
+    stages = {
+        stage.name: CompiledStage(stage.name, stage.label, definition.version, order.get(stage.name, OFF_PATH), passive)
+        for stage in definition.every_stage
+    }
+    for written in definition.every_stage:
+        stage = stages[written.name]
+        _set_timers(definition, written, stage, stages)
+        compiler = _StageCompiler(stage)
+        for rule in (*definition.rules, *written.rules):
+            target = resolve_target(definition, written.name, rule.to)
+            if target is not None:
+                compiler.add(rule, stages[target])
+        compiler.finish()
+    return CompiledLifecycle(
+        name=definition.lifecycle,
+        version=definition.version,
+        cyclic=definition.cyclic,
+        on_change=definition.on_change,
+        stages=stages,
+        first=stages[definition.stages[0].name],
+        last=stages[definition.stages[-1].name],
+    )

@@ -1,0 +1,186 @@
+"""What subscribers are told: the canonical facts in order, or, when history had to be folded again, the difference.
+
+Facts are numbered per customer and lifecycle: `fact_no` over all of them, `sequence` over the moves; both rise by one.
+Each published move starts from the stage the one before it ended in, so the published moves are one gapless chain,
+whatever order the touchpoints arrived in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from touchline_stage_engine.core.compile import CompiledLifecycle
+from touchline_stage_engine.core.facts import ENTER, Fact, Move, Recovery, Stall
+from touchline_stage_engine.core.state import StageState
+from touchline_stage_engine.core.timeline import Timeline
+from touchline_stage_engine.core.touchpoint import MICROSECONDS
+
+Cause: TypeAlias = Literal["late_touchpoint", "merge", "definition"]
+
+_CAUSE_TEXTS: dict[Cause, str] = {
+    "late_touchpoint": "a touchpoint arrived late",
+    "merge": "two customers turned out to be one",
+    "definition": "the lifecycle's definition changed",
+}
+
+
+class Numbered(NamedTuple):
+    """A fact as it is published; `sequence` is that of the latest move, this one included."""
+
+    fact: Fact
+    fact_no: int
+    sequence: int
+
+
+@dataclass(slots=True)
+class Published:
+    """What subscribers last heard of a customer in a lifecycle. `stage` None: nothing yet.
+
+    `since` is where the published open stall's patience started (0 when `level` is 0).
+    """
+
+    sequence: int = 0
+    fact_no: int = 0
+    version: int = 0
+    stage: str | None = None
+    entered_at: int = 0
+    level: int = 0
+    since: int = 0
+
+    def dump(self) -> list[Any]:
+        """A small JSON value that `load` reads back."""
+        return [self.sequence, self.fact_no, self.version, self.stage, self.entered_at, self.level, self.since]
+
+    @classmethod
+    def load(cls, data: Sequence[Any]) -> "Published":
+        """What `dump` wrote."""
+        return cls(*data)
+
+
+@dataclass(slots=True)
+class Publication:
+    """What to send: facts in order, and whether the compacted latest stage must be written (no stage: erased)."""
+
+    facts: list[Numbered] = field(default_factory=list)
+    stage_changed: bool = False
+
+
+class _Writer:
+    """Numbers facts and keeps `published` in step with them."""
+
+    def __init__(self, published: Published) -> None:
+        self.published = published
+        self.facts: list[Numbered] = []
+
+    def tell(self, fact: Fact) -> None:
+        published = self.published
+        published.fact_no += 1
+        if isinstance(fact, Move):
+            published.sequence += 1
+            published.stage, published.entered_at = fact.to_stage, fact.occurred_at
+            published.level = published.since = 0
+        elif isinstance(fact, Stall):
+            published.level, published.since = fact.level, fact.since
+        else:
+            published.level = published.since = 0
+        published.version = fact.version
+        self.facts.append(Numbered(fact, published.fact_no, published.sequence))
+
+
+def publish(published: Published, facts: Sequence[Fact], timeline: Timeline) -> Publication:
+    """Publish canonical facts that follow on what is published, one by one. Changes `published`."""
+    writer = _Writer(published)
+    for fact in facts:
+        if isinstance(fact, Move) and fact.from_stage is None and published.stage is not None:
+            # Entered again, after every touchpoint had been taken away: go on from where subscribers have the customer.
+            if fact.to_stage == published.stage:
+                published.entered_at, published.version = fact.occurred_at, fact.version
+                continue
+            kind = timeline.version(fact.version).kind_of(published.stage, fact.to_stage)
+            fact = fact._replace(kind=kind, from_stage=published.stage)
+        writer.tell(fact)
+    return Publication(writer.facts, bool(facts))
+
+
+def correct(
+    published: Published,
+    state: StageState | None,
+    timeline: Timeline,
+    cause: Cause,
+    facts: Sequence[Fact],
+    start: StageState | None = None,
+    backfill: bool = False,
+) -> Publication:
+    """Publish how a fold of history differs from what is published. Changes `published`.
+
+    `state` and `facts` are the refold's result, `start` the checkpoint it began from; `backfill` flags the facts that
+    only correct. At most one recovery, one move and one stall, in this order.
+    """
+    before = published.dump()
+    if state is None:
+        # Every touchpoint was taken away. No move leads out of a lifecycle; the latest stage is erased, and the chain
+        # goes on from where it was should the customer enter again.
+        published.level = published.since = 0
+        return Publication([], published.stage is not None)
+    writer = _Writer(published)
+    _end_stall(writer, state, facts, start, backfill)
+    _correct_stage(writer, state, timeline.version(state.stage.version), cause, backfill)
+    if state.level > published.level:
+        due = state.settled_at
+        writer.tell(
+            Stall(
+                state.stage.name, state.level, state.base, due, state.stage.version,
+                cause == "definition" or due <= state.base_received,
+            )
+        )  # fmt: skip
+    published.version, published.entered_at = state.stage.version, state.entered_at
+    published.level, published.since = state.level, state.base if state.level else 0
+    return Publication(writer.facts, published.dump()[2:] != before[2:])
+
+
+def _end_stall(
+    writer: _Writer, state: StageState, facts: Sequence[Fact], start: StageState | None, backfill: bool
+) -> None:
+    """Tell the end of a published stall, unless it is still open or ended by leaving the stage."""
+    published = writer.published
+    stage, since = published.stage, published.since
+    if not published.level or stage is None:
+        return
+    if state.level and state.stage.name == stage and state.base == since:
+        return
+    began = -1 if start is not None and _is_open(start, stage, since) else None
+    for place, fact in enumerate(facts):
+        if isinstance(fact, Stall) and fact.stage == stage and fact.since == since:
+            began = place
+    if began is None:
+        # In the true history it never was a stall.
+        at = max(state.base, state.entered_at)
+        writer.tell(Recovery(stage, 0.0, None, at, published.version, backfill))
+        return
+    ending = next((fact for fact in facts[began + 1 :] if not isinstance(fact, Stall)), None)
+    if isinstance(ending, Recovery):
+        writer.tell(ending)
+    elif state.stage.name == stage and ending is not None:
+        # It ended by leaving the stage, and the customer is back in it: no published move will say so.
+        seconds = max(0.0, (ending.occurred_at - since) / MICROSECONDS)
+        writer.tell(Recovery(stage, seconds, None, ending.occurred_at, published.version, backfill))
+
+
+def _is_open(state: StageState, stage: str, since: int) -> bool:
+    return bool(state.level) and state.stage.name == stage and state.base == since
+
+
+def _correct_stage(
+    writer: _Writer, state: StageState, lifecycle: CompiledLifecycle, cause: Cause, backfill: bool
+) -> None:
+    published, to_stage = writer.published, state.stage.name
+    if published.stage == to_stage:
+        return
+    kind, spent = ENTER, None
+    if published.stage is not None:
+        kind = lifecycle.kind_of(published.stage, to_stage)
+        spent = max(0.0, (state.entered_at - published.entered_at) / MICROSECONDS)
+    text = _CAUSE_TEXTS[cause]
+    writer.tell(
+        Move(kind, published.stage, to_stage, state.entered_at, cause, text, None, lifecycle.version, spent, backfill)
+    )

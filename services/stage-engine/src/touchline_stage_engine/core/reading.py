@@ -1,0 +1,135 @@
+"""A definition's text read, checked for shape and meaning. Every fault says where it is and what to write instead."""
+
+import difflib
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from touchline_stage_engine.core.checks import check
+from touchline_stage_engine.core.definition import (
+    Condition,
+    Definition,
+    Lapse,
+    Operators,
+    Rule,
+    Stage,
+    StallPatience,
+)
+from touchline_stage_engine.core.document import read_document
+from touchline_stage_engine.core.problems import DefinitionError, Path, Places, Problem
+
+_TYPE_NAMES = {
+    "string_type": "a text (in quotes if it looks like a number, or like true and false)",
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "list_type": "a list: [a, b]",
+    "dict_type": "keys and values",
+    "model_type": "keys and values",
+    "model_attributes_type": "keys and values",
+}
+
+
+def read_definition(text: str, file: str) -> Definition:
+    """Read one lifecycle's YAML; `file` is the name that messages carry.
+
+    Raises:
+        DefinitionError: with everything that is wrong, when it is not YAML 1.2, not of the shape, or has no sound
+            meaning (see `checks`).
+    """
+    value, places = read_document(text, file)
+    if not isinstance(value, dict):
+        raise DefinitionError(
+            [places.problem((), "is no lifecycle", "write keys and values: lifecycle:, version:, stages:")]
+        )
+    try:
+        definition = Definition.model_validate(value)
+    except ValidationError as error:
+        raise DefinitionError([_problem(details, value, places) for details in error.errors()]) from None
+    problems = check(definition, places)
+    if problems:
+        raise DefinitionError(problems)
+    return definition
+
+
+def _problem(details: ErrorDetails, document: Any, places: Places) -> Problem:
+    path, kind, context = _path(details["loc"], document), details["type"], details.get("ctx", {})
+    message, instead = details["msg"], "see the JSON Schema of lifecycles"
+    if kind == "extra_forbidden":
+        message, instead = _unknown_key(path)
+    elif kind == "missing":
+        message, instead = "is missing", f"add {path[-1]}:"
+    elif kind in _TYPE_NAMES:
+        message, instead = f"is {_shown(details['input'])}", f"write {_TYPE_NAMES[kind]}"
+    elif kind == "value_error":
+        message, _, instead = str(context["error"]).partition("; ")
+    elif kind == "literal_error":
+        message, instead = f"is {_shown(details['input'])}", f"write {context['expected']}"
+    elif kind == "string_pattern_mismatch":
+        message = f"{_shown(details['input'])} is no name"
+        instead = "write letters, digits, - _ and . (at most 64, beginning with a letter or digit)"
+    elif kind == "greater_than_equal":
+        message, instead = f"is {_shown(details['input'])}", f"write {context['ge']} or more"
+    elif kind == "less_than_equal":
+        message, instead = f"is {_shown(details['input'])}", f"write {context['le']} or less"
+    elif kind in ("too_short", "string_too_short"):
+        message, instead = "is empty", "write at least one, or leave the key out"
+    return places.problem(path, message, instead)
+
+
+def _path(location: tuple[str | int, ...], document: Any) -> Path:
+    """The location in the document: pydantic also names the branch of a union it tried, which is not there."""
+    path: list[str | int] = []
+    here = document
+    for place, step in enumerate(location):
+        is_there = (isinstance(here, dict) and step in here) or (
+            isinstance(here, list) and isinstance(step, int) and step < len(here)
+        )
+        if is_there:
+            here = here[step]
+            path.append(step)
+        elif place == len(location) - 1 and isinstance(here, dict) and isinstance(step, str):
+            path.append(step)
+    return tuple(path)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "empty"
+    if isinstance(value, dict | list):
+        return "a list" if isinstance(value, list) else "keys and values"
+    return repr(value)
+
+
+_SHAPES: dict[str, type[BaseModel]] = {
+    "rules": Rule,
+    "all": Condition,
+    "stages": Stage,
+    "off_path": Stage,
+    "stall": StallPatience,
+    "lapse": Lapse,
+}
+
+
+def _keys(shape: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in shape.model_fields.items()]
+
+
+def _unknown_key(path: Path) -> tuple[str, str]:
+    *around, key = path
+    names = [step for step in around if isinstance(step, str)]
+    shape: type[BaseModel] = Definition
+    if "where" in names:
+        shape = Operators
+    elif names:
+        shape = _SHAPES.get(names[-1], Definition)
+    known = _keys(shape)
+    close = difflib.get_close_matches(str(key), known, n=1)
+    if key == "<<":
+        return "merge keys are not part of YAML 1.2", "write the keys out"
+    word = "operator" if shape is Operators else "key"
+    if close:
+        return f"is no known {word}", f"did you mean {close[0]}?"
+    return f"is no known {word}", f"write one of {', '.join(known)}"
