@@ -78,10 +78,16 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A part of the request that makes no touchpoint: to the dead letters, with its bytes and the reason."""
+    """A part of the request that makes no touchpoint: to the dead letters, with its bytes and the reason.
+
+    Attributes:
+        index: the part's place in the request. Where every part makes one touchpoint (Segment, CloudEvents), the drafts
+            have the other places, in order, so that each sender's result finds its event.
+    """
 
     body: bytes
     reason: str
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +116,18 @@ class Refused:
     """The request is not taken.
 
     Attributes:
-        status: 400 (malformed), 401 (not proven genuine), 403 (genuine, not allowed), 413 or 415.
+        status: 400 (malformed), 401 (not proven genuine), 403 (genuine, not allowed), 413 or 415; 503 for a fault here.
         title: what is wrong, in a few words, the same for every request of its sort.
         detail: what to check.
         headers: to add to the answer, such as ``WWW-Authenticate``.
+        cause: for the log, never for the sender.
     """
 
     status: int
     title: str
     detail: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
