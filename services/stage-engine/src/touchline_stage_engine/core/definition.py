@@ -42,6 +42,8 @@ def _as_list(value: Any) -> Any:
 
 def _as_operators(value: Any) -> Any:
     """A literal means eq."""
+    if isinstance(value, list):
+        raise ValueError("a list is compared with nothing; write in: [a, b]")
     return value if isinstance(value, dict | Operators) else {"eq": value}
 
 

@@ -22,6 +22,7 @@ from touchline_stage_engine.core.problems import DefinitionError, Path, Places, 
 _TYPE_NAMES = {
     "string_type": "a text (in quotes if it looks like a number, or like true and false)",
     "int_type": "a whole number",
+    "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list: [a, b]",
     "dict_type": "keys and values",
@@ -45,18 +46,30 @@ def read_definition(text: str, file: str) -> Definition:
     try:
         definition = Definition.model_validate(value)
     except ValidationError as error:
-        raise DefinitionError([_problem(details, value, places) for details in error.errors()]) from None
+        raise DefinitionError(_problems(error, value, places)) from None
     problems = check(definition, places)
     if problems:
         raise DefinitionError(problems)
     return definition
 
 
+def _problems(error: ValidationError, document: Any, places: Places) -> list[Problem]:
+    """One problem a place: where several forms would do, pydantic tells of each that the value is not."""
+    by_path: dict[str, Problem] = {}
+    for details in error.errors():
+        problem = _problem(details, document, places)
+        known = by_path.setdefault(problem.path, problem)
+        if known.message == problem.message and problem.instead not in known.instead:
+            instead = f"{known.instead}, or {problem.instead.removeprefix('write ')}"
+            by_path[problem.path] = known._replace(instead=instead)
+    return list(by_path.values())
+
+
 def _problem(details: ErrorDetails, document: Any, places: Places) -> Problem:
     path, kind, context = _path(details["loc"], document), details["type"], details.get("ctx", {})
     message, instead = details["msg"], "see the JSON Schema of lifecycles"
     if kind == "extra_forbidden":
-        message, instead = _unknown_key(path)
+        message, instead = _unknown_key(path, details["input"])
     elif kind == "missing":
         message, instead = "is missing", f"add {path[-1]}:"
     elif kind in _TYPE_NAMES:
@@ -117,7 +130,7 @@ def _keys(shape: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in shape.model_fields.items()]
 
 
-def _unknown_key(path: Path) -> tuple[str, str]:
+def _unknown_key(path: Path, value: Any) -> tuple[str, str]:
     *around, key = path
     names = [step for step in around if isinstance(step, str)]
     shape: type[BaseModel] = Definition
@@ -130,6 +143,8 @@ def _unknown_key(path: Path) -> tuple[str, str]:
     if key == "<<":
         return "merge keys are not part of YAML 1.2", "write the keys out"
     word = "operator" if shape is Operators else "key"
-    if close:
+    if close and shape is not Operators:
         return f"is no known {word}", f"did you mean {close[0]}?"
+    if value is None:
+        return f"is no known {word}", "put a text that has a comma in it in quotes"
     return f"is no known {word}", f"write one of {', '.join(known)}"

@@ -1,0 +1,47 @@
+"""Whether any value at all could pass the operators at one path of a `where`."""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from touchline_stage_engine.core.where import same, satisfies
+
+Fault: TypeAlias = tuple[str, str]
+"""(what is wrong, what to write instead)"""
+
+_BOUNDS = ("lt", "lte", "gt", "gte")
+_NEVER = "the rule can never hold"
+
+
+def fault_of(operators: Mapping[str, Any]) -> Fault | None:
+    """What is wrong with the operators of one path, None when some value passes them."""
+    if not operators:
+        return "asks nothing", "write a literal, or an operator such as {gte: 3}"
+    if operators.get("exists", True) is None:
+        return "exists is empty", "write exists: true or exists: false"
+    for name in _BOUNDS:
+        if name in operators and (operators[name] is None or isinstance(operators[name], bool)):
+            return f"{_NEVER}: {name} compares numbers and texts alone", f"write {name}: with a number or a text"
+    if "in" in operators and operators["in"] is None:
+        return "in is empty", "write in: [a, b]"
+    if operators.get("exists") is False and len(operators) > 1:
+        return f"{_NEVER}: a missing path fails every other operator", "leave exists: false or the others out"
+    named = [operators["eq"]] if "eq" in operators else operators.get("in")
+    if named is not None:
+        if not any(satisfies(value, operators) for value in named):
+            return f"{_NEVER}: the operators contradict one another", "leave one of them out"
+        return None
+    return _fault_of_bounds(operators)
+
+
+def _fault_of_bounds(operators: Mapping[str, Any]) -> Fault | None:
+    bounds = {name: operators[name] for name in _BOUNDS if name in operators}
+    if len({isinstance(bound, str) for bound in bounds.values()}) > 1:
+        return f"{_NEVER}: no value is a number and a text at once", "write bounds of one kind"
+    lower = max((bounds[name] for name in ("gt", "gte") if name in bounds), default=None)
+    upper = min((bounds[name] for name in ("lt", "lte") if name in bounds), default=None)
+    if lower is None or upper is None:
+        return None
+    strict = bounds.get("gt") == lower or bounds.get("lt") == upper
+    if lower > upper or (lower == upper and (strict or same(operators.get("ne"), lower))):
+        return f"{_NEVER}: nothing lies between {lower!r} and {upper!r}", "write bounds with room between them"
+    return None
