@@ -12,7 +12,6 @@ the host set. What becomes of each call:
 | group | group_joined | userId, anonymousId |
 """
 
-import zlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -69,16 +68,6 @@ def write_key_in_body(body: bytes) -> str | None:
     except UnreadableError:
         return None
     return key if isinstance(key, str) else None
-
-
-def gunzipped(body: bytes, limit: int) -> bytes | None:
-    """The body of a ``Content-Encoding: gzip`` request; None when it is no whole gzip member or exceeds ``limit``."""
-    reader = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        plain = reader.decompress(body, limit + 1)
-    except zlib.error:
-        return None
-    return plain if reader.eof and len(plain) <= limit else None
 
 
 class Segment:

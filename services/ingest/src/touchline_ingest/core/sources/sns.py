@@ -1,8 +1,8 @@
 """Amazon SNS messages: what is signed, by whose certificate, and whether it was.
 
-The rules are those of Amazon's "Verifying the signatures of Amazon SNS messages": the string to sign is ``Key\\nValue\\n``
-for a fixed list of keys in order; RSA PKCS#1 v1.5 with SHA-1 (SignatureVersion 1) or SHA-256 (2); and the certificate
-is worth something only when it comes from ``sns.<region>.amazonaws.com`` over https.
+The rules are those of Amazon's "Verifying the signatures of Amazon SNS messages": the string to sign is
+``Key\\nValue\\n`` for a fixed list of keys in order; RSA PKCS#1 v1.5 with SHA-1 (SignatureVersion 1) or SHA-256 (2);
+and the certificate is worth something only when it comes from ``sns.<region>.amazonaws.com`` over https.
 """
 
 import re

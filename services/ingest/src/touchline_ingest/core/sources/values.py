@@ -15,6 +15,8 @@ from uuid import uuid5
 import orjson
 from touchline_schemas.ids import TOUCHPOINT_NAMESPACE
 
+from touchline_ingest.core.bodies import parse
+from touchline_ingest.core.refusals import NotReadable
 from touchline_ingest.core.sources.interface import Reply, TouchpointDraft, Understood, Unreadable
 
 MAX_ID = 128
@@ -33,9 +35,9 @@ def parse_json(body: bytes) -> Any:
         UnreadableError: not JSON.
     """
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise UnreadableError(f"is not JSON: {error}") from None
+        return parse(body)
+    except NotReadable as error:
+        raise UnreadableError(str(error).removeprefix("the body ")) from None
 
 
 def to_bytes(value: Any, whole: bytes) -> bytes:

@@ -1,0 +1,189 @@
+"""HubSpot's webhooks, signature version 3.
+
+``X-HubSpot-Signature-v3`` is base64 HMAC-SHA256, under the app's client secret, of method + URI + body + timestamp
+(milliseconds). The URI is the public one that HubSpot called, with a fixed list of escapes decoded: behind a proxy that
+changes it, set the public base URL, or this source's ``public_url`` to the exact target URL.
+
+HubSpot's events name records, not customers: they come under ``external_id`` as ``deal-123``, ``contact-7``. A
+contact's ``email`` (and the property named by ``customer_id_property``) links the contact to it. With
+``link_deals: true``, so does an association of a deal, call, meeting or ticket with a contact; leave it off where one
+deal has several contacts, for it would make one customer of them.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import unquote
+
+from touchline_schemas.identity import EXTERNAL
+
+from touchline_ingest.core.mapping.event_names import check_events
+from touchline_ingest.core.mapping.vendor_events import meaning
+from touchline_ingest.core.sources.interface import Reading, Refused, Request, SourceConfig, TouchpointDraft
+from touchline_ingest.core.sources.proofs import (
+    any_matches,
+    check_secret,
+    check_tolerance,
+    from_base64,
+    hmac_sha256,
+    not_genuine,
+    tolerance_of,
+    wrong_age,
+)
+from touchline_ingest.core.sources.values import (
+    UnreadableError,
+    as_email,
+    as_object,
+    as_text,
+    content_id,
+    from_unix,
+    parse_json,
+    required_time,
+    understand,
+    unreadable_whole,
+    without_none,
+)
+
+_ESCAPES = re.compile("%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
+_OBJECT_TYPES = {"0-1": "contact", "0-2": "company", "0-3": "deal", "0-5": "ticket", "0-47": "meeting", "0-48": "call"}
+_TYPES = {
+    "deal.propertyChange dealstage=closedwon": "deal_won",
+    "deal.propertyChange dealstage=closedlost": "deal_lost",
+    "deal.propertyChange dealstage=contractsent": "proposal_sent",
+    "deal.propertyChange dealstage": "deal_stage_changed",
+    "deal.creation": "deal_created",
+    "call.creation": "call_held",
+    "meeting.creation": "meeting_scheduled",
+    "meeting.propertyChange hs_meeting_outcome=SCHEDULED": "meeting_scheduled",
+    "meeting.propertyChange hs_meeting_outcome=RESCHEDULED": "meeting_scheduled",
+    "meeting.propertyChange hs_meeting_outcome=COMPLETED": "meeting_held",
+    "meeting.propertyChange hs_meeting_outcome=NO_SHOW": "meeting_missed",
+    "meeting.propertyChange hs_meeting_outcome=CANCELED": "meeting_cancelled",
+    "ticket.creation": "ticket_opened",
+    # The closed stage of the pipeline every account starts with.
+    "ticket.propertyChange hs_pipeline_stage=4": "ticket_resolved",
+    "contact.creation": "contact_created",
+    "contact.propertyChange email": "identified",
+    "contact.propertyChange hs_email_optout=true": "unsubscribed",
+}
+_NOT_CONTENT = frozenset({"attemptNumber"})
+
+
+class HubSpot:
+    """Reads HubSpot's batches of record events."""
+
+    kind = "hubspot"
+
+    def check(self, config: SourceConfig) -> Sequence[str]:
+        """A client secret is needed."""
+        problems = check_secret(config, "the HubSpot app's client secret")
+        url = config.options.get("public_url")
+        if url is not None and not (isinstance(url, str) and url.startswith(("https://", "http://"))):
+            problems.append("public_url: write the webhook's target URL exactly as in HubSpot, https://…")
+        if not isinstance(config.options.get("link_deals", False), bool):
+            problems.append("link_deals: write true or false")
+        return [*problems, *check_tolerance(config), *check_events(config.options.get("events"))]
+
+    def read(self, request: Request, config: SourceConfig, now: datetime) -> Reading:
+        """Check the signature and its age, then read the events."""
+        refusal = _refusal(request, config, now)
+        if refusal:
+            return refusal
+        try:
+            events = parse_json(request.body)
+        except UnreadableError as reason:
+            return unreadable_whole(request.body, f"body {reason}")
+        if not isinstance(events, list):
+            events = [events]
+        return understand(events, lambda event: _draft(as_object(event), config, request.body), whole=request.body)
+
+
+def signed_uri(url: str) -> str:
+    """The URI as HubSpot signs it: these escapes decoded, and no others."""
+    return _ESCAPES.sub(lambda found: unquote(found[0]), url)
+
+
+def _refusal(request: Request, config: SourceConfig, now: datetime) -> Refused | None:
+    timestamp = request.headers.get("x-hubspot-request-timestamp", "")
+    signature = from_base64(request.headers.get("x-hubspot-signature-v3", ""))
+    if not timestamp or not signature:
+        return not_genuine("The headers X-HubSpot-Signature-v3 and X-HubSpot-Request-Timestamp are needed.")
+    url = config.options.get("public_url")
+    before = (request.method.upper() + signed_uri(url if isinstance(url, str) else request.url)).encode(
+        errors="replace"
+    )
+    after = timestamp.encode(errors="replace")
+    expected = (hmac_sha256(secret, before, request.body, after) for secret in config.secrets if secret)
+    if not any_matches(expected, (signature,)):
+        return not_genuine(
+            "The signature doesn't match under this source's secret: check that it is the app's client secret, and "
+            "that the public base URL set here is the one that HubSpot calls (the URL is signed too)."
+        )
+    return wrong_age(from_unix(timestamp, per_second=1000) if timestamp.isdigit() else None, now, tolerance_of(config))
+
+
+def _draft(event: dict[str, Any], config: SourceConfig, whole: bytes) -> TouchpointDraft:
+    subscription = event.get("subscriptionType") or event.get("eventType")
+    if not isinstance(subscription, str) or "." not in subscription:
+        raise UnreadableError("has no subscriptionType")
+    record, _, what = subscription.partition(".")
+    if record == "object":
+        # The newer generic subscriptions say which object by a number.
+        object_type = event.get("objectTypeId")
+        record = _OBJECT_TYPES.get(object_type, object_type) if isinstance(object_type, str) else "object"
+    name = f"{record}.{what}"
+    names = [name]
+    changed, value = as_text(event.get("propertyName")), event.get("propertyValue")
+    if changed:
+        names = [f"{name} {changed}={as_text(value)}", f"{name} {changed}", name]
+    meant = meaning(tuple(names), _TYPES, config.options.get("events"), "sales", fallback=_fallback(record, what))
+    content = {key: item for key, item in event.items() if key not in _NOT_CONTENT}
+    return without_none(
+        {
+            "id": content_id("hubspot", content, whole),
+            "type": meant.type,
+            "channel": meant.channel,
+            "direction": meant.direction,
+            **_people(record, what, event, config),
+            "occurred_at": required_time(from_unix(event.get("occurredAt"), per_second=1000), "occurredAt"),
+            "properties": {"hubspot_event": name, **content},
+        }
+    )
+
+
+def _fallback(record: str, what: str) -> str:
+    endings = {"creation": "created", "deletion": "deleted", "merge": "merged", "restore": "restored"}
+    endings |= {"propertyChange": "changed", "associationChange": "linked", "privacyDeletion": "privacy_deleted"}
+    return f"{record}_{endings.get(what, what)}".replace("-", "_").lower()
+
+
+def _people(record: str, what: str, event: dict[str, Any], config: SourceConfig) -> dict[str, str | None]:
+    if what == "associationChange":
+        return _associated(event, config)
+    number = as_text(event.get("objectId"))
+    if number is None:
+        raise UnreadableError("has no objectId, so it names nobody")
+    people: dict[str, str | None] = {"external_id": f"{record}-{number}"}
+    if record == "contact" and what == "propertyChange":
+        value = event.get("propertyValue")
+        if event.get("propertyName") == "email":
+            people["email"] = as_email(value)
+        elif event.get("propertyName") == config.options.get("customer_id_property"):
+            people["customer_id"] = as_text(value)
+    return people
+
+
+def _associated(event: dict[str, Any], config: SourceConfig) -> dict[str, str | None]:
+    """Who an association concerns: ``DEAL_TO_CONTACT`` joins the deal to the contact, where that is wanted."""
+    ends = str(event.get("associationType", "")).lower().split("_to_")
+    ids = [as_text(event.get("fromObjectId")), as_text(event.get("toObjectId"))]
+    if len(ends) != 2 or not all(ids):
+        raise UnreadableError("has no associationType with fromObjectId and toObjectId, so it names nobody")
+    by_record = {f"{end}-{number}": end for end, number in zip(ends, ids, strict=True)}
+    contact = next((key for key, end in by_record.items() if end == "contact"), None)
+    other = next((key for key, end in by_record.items() if end in ("deal", "call", "meeting", "ticket")), None)
+    removed = event.get("associationRemoved") is True
+    if contact and other and not removed and config.options.get("link_deals") is True:
+        return {"customer_id": f"{EXTERNAL}{config.name}:{contact}", "external_id": other}
+    return {"external_id": contact or other or next(iter(by_record))}

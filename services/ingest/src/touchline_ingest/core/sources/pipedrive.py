@@ -1,0 +1,131 @@
+"""Pipedrive's webhooks, version 2. Pipedrive signs nothing: it sends the Basic credentials of the webhook's settings.
+
+The secret is ``user:password``. A deal or an activity comes under its person (``person-7``) where it names one, else
+under itself (``deal-9``); a person's primary address links the person to it.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from touchline_ingest.core.mapping.event_names import check_events, snake_case
+from touchline_ingest.core.mapping.vendor_events import meaning
+from touchline_ingest.core.sources.interface import Reading, Reply, Request, SourceConfig, TouchpointDraft
+from touchline_ingest.core.sources.postmark import check_credentials
+from touchline_ingest.core.sources.proofs import wrong_credentials
+from touchline_ingest.core.sources.values import (
+    UnreadableError,
+    as_email,
+    as_object,
+    as_text,
+    child,
+    derived_id,
+    fitting_id,
+    from_rfc3339,
+    from_unix,
+    parse_json,
+    required_time,
+    understand,
+    unreadable_whole,
+    without_none,
+)
+
+_TYPES = {
+    "deal.won": "deal_won",
+    "deal.lost": "deal_lost",
+    "activity.call.done": "call_held",
+    "activity.meeting.done": "meeting_held",
+    "activity.lunch.done": "meeting_held",
+    "activity.meeting.added": "meeting_scheduled",
+    "activity.lunch.added": "meeting_scheduled",
+    "activity.demo.added": "demo_booked",
+    "activity.demo.done": "meeting_held",
+    "person.create": "person_created",
+    "person.change": "identified",
+}
+_REPLY = Reply(200)
+
+
+class Pipedrive:
+    """Reads Pipedrive's webhooks, one change a request."""
+
+    kind = "pipedrive"
+
+    def check(self, config: SourceConfig) -> Sequence[str]:
+        """The secrets must be ``user:password``."""
+        return [*check_credentials(config), *check_events(config.options.get("events"))]
+
+    def read(self, request: Request, config: SourceConfig, now: datetime) -> Reading:
+        """Check the credentials, then read the change."""
+        refusal = wrong_credentials(
+            request.headers, config, "set HTTP auth username and password in the webhook's settings in Pipedrive"
+        )
+        if refusal:
+            return refusal
+        try:
+            change = parse_json(request.body)
+        except UnreadableError as reason:
+            return unreadable_whole(request.body, f"body {reason}", reply=_REPLY)
+        return understand([change], lambda one: _draft(as_object(one), config), whole=request.body, reply=_REPLY)
+
+
+def _draft(change: dict[str, Any], config: SourceConfig) -> TouchpointDraft:
+    meta = as_object(change.get("meta"), "meta")
+    entity, action = as_text(meta.get("entity")), as_text(meta.get("action"))
+    number = as_text(meta.get("entity_id"))
+    if not entity or not action or not number:
+        raise UnreadableError("meta lacks entity, action or entity_id: it is no webhook of version 2")
+    before = change.get("previous")
+    before = before if isinstance(before, dict) else {}
+    # A deleted record is in "previous" alone.
+    data = change.get("data")
+    record: dict[str, Any] = data if isinstance(data, dict) else before
+    names = _names(entity, action, record, before)
+    meant = meaning(names, _TYPES, config.options.get("events"), "sales", fallback=snake_case(names[0]))
+    moment = from_rfc3339(meta.get("timestamp")) or from_unix(meta.get("timestamp"))
+    event_id = fitting_id(meta.get("id")) or derived_id("pipedrive", entity, number, action, meta.get("timestamp"))
+    return without_none(
+        {
+            "id": event_id,
+            "type": meant.type,
+            "channel": meant.channel,
+            "direction": meant.direction,
+            **_people(entity, number, record, config),
+            "occurred_at": required_time(moment, "meta.timestamp"),
+            "properties": {"pipedrive_event": names[0], f"{entity}_id": number, **record, "previous": before},
+        }
+    )
+
+
+def _names(entity: str, action: str, record: dict[str, Any], before: dict[str, Any]) -> tuple[str, ...]:
+    """The event's names, the most telling first. ``before`` holds the old values of what changed, and only those."""
+    plain = f"{entity}.{action}"
+    if entity == "deal" and action in ("create", "change"):
+        became = record.get("status") if action == "create" or "status" in before else None
+        if became in ("won", "lost"):
+            return (f"deal.{became}", plain)
+        if "stage_id" in before:
+            return ("deal.stage_changed", plain)
+    if entity == "activity" and action in ("create", "change"):
+        kind = snake_case(as_text(record.get("type")) or "activity")
+        if record.get("done") is True and (action == "create" or "done" in before):
+            return (f"activity.{kind}.done", "activity.done", plain)
+        if action == "create":
+            return (f"activity.{kind}.added", "activity.added", plain)
+    return (plain,)
+
+
+def _people(entity: str, number: str, record: dict[str, Any], config: SourceConfig) -> dict[str, str | None]:
+    person = number if entity == "person" else as_text(record.get("person_id"))
+    people: dict[str, str | None] = {"external_id": f"person-{person}" if person else f"{entity}-{number}"}
+    if entity == "person":
+        emails = record.get("emails") if isinstance(record.get("emails"), list) else []
+        ranked = sorted(emails or [], key=lambda email: child(email, "primary") is not True)
+        people["email"] = next(
+            (address for address in (as_email(child(one, "value")) for one in ranked) if address), None
+        )
+        field = config.options.get("customer_id_field")
+        if isinstance(field, str):
+            own = child(record, "custom_fields", field)
+            people["customer_id"] = as_text(child(own, "value") if isinstance(own, dict) else own)
+    return people
