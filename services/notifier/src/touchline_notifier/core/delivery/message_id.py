@@ -1,0 +1,22 @@
+"""Names that stay the same however often a delivery is tried, so that receivers can tell a repeat.
+
+A webhook carries ``webhook-id``; a mail carries ``Message-ID``, and an envelope sender that may name the delivery, so
+that a bounce finds its way back to it (VERP).
+"""
+
+from uuid import UUID
+
+
+def webhook_id(delivery_id: UUID | str) -> str:
+    """``msg_`` and the delivery's id in hex: no full stop, which the signature uses as its separator."""
+    return "msg_" + UUID(str(delivery_id)).hex
+
+
+def mail_message_id(delivery_id: UUID | str, domain: str) -> str:
+    """``<hex@domain>`` (RFC 5322 §3.6.4): one delivery, one id, on every attempt."""
+    return f"<{UUID(str(delivery_id)).hex}@{domain}>"
+
+
+def envelope_sender(template: str, delivery_id: UUID | str) -> str:
+    """Where bounces go: the endpoint's ``bounce_address``, with ``{delivery}`` in it as the delivery's id in hex."""
+    return template.replace("{delivery}", UUID(str(delivery_id)).hex)
