@@ -72,9 +72,13 @@ async def connect(settings: ServiceSettings, *, application_name: str, **server_
 
 @asynccontextmanager
 async def pool(
-    settings: ServiceSettings, *, application_name: str, size: int = 10, **arguments: Any
+    settings: ServiceSettings, *, application_name: str, size: int = 10, search_path: str = "public", **arguments: Any
 ) -> AsyncIterator[asyncpg.Pool]:
-    """A pool of asyncpg connections, once the server answers."""
+    """A pool of asyncpg connections, once the server answers.
+
+    Args:
+        search_path: the PostgreSQL schema whose tables the connections see.
+    """
     await _until_it_answers(settings)
     created = await asyncpg.create_pool(
         dsn(settings),
@@ -82,7 +86,7 @@ async def pool(
         max_size=size,
         timeout=10,
         command_timeout=arguments.pop("command_timeout", 60),
-        server_settings={"application_name": application_name} | _SESSION,
+        server_settings={"application_name": application_name, "search_path": search_path} | _SESSION,
         **arguments,
     )
     try:
@@ -95,13 +99,15 @@ async def pool(
 
 
 @asynccontextmanager
-async def sqlalchemy_engine(settings: ServiceSettings, *, application_name: str) -> AsyncIterator[AsyncEngine]:
-    """A SQLAlchemy engine over asyncpg, for reads."""
+async def sqlalchemy_engine(
+    settings: ServiceSettings, *, application_name: str, search_path: str = "public"
+) -> AsyncIterator[AsyncEngine]:
+    """A SQLAlchemy engine over asyncpg, for reads; ``search_path`` as for :func:`pool`."""
     await _until_it_answers(settings)
     engine = create_async_engine(
         dsn(settings).replace("postgresql://", "postgresql+asyncpg://", 1),
         pool_pre_ping=True,
-        connect_args={"server_settings": {"application_name": application_name} | _SESSION},
+        connect_args={"server_settings": {"application_name": application_name, "search_path": search_path} | _SESSION},
     )
     try:
         yield engine
