@@ -1,0 +1,143 @@
+"""The one gate: a touchpoint from any door is judged here, by the same rules, and becomes a record or a reason."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from touchline_schemas.ids import idempotent_touchpoint_id
+from touchline_schemas.touchpoint import MAX_ID, PostedTouchpoint
+from touchline_schemas.touchpoint_types import STAGE_SET
+
+from touchline_ingest.core.bodies import BrokenItem
+from touchline_ingest.core.limits import MAX_AHEAD, MAX_TOUCHPOINT_BYTES
+from touchline_ingest.core.records import Record, touchpoint_record
+
+_validate = PostedTouchpoint.__pydantic_validator__.validate_python
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a source's touchpoints are accepted.
+
+    Attributes:
+        source: its name; touchpoints carry it.
+        may_set_stage: whether it may move customers by hand (``stage_set``).
+        types: the types it may post; None: any.
+        touchpoint_bytes: the most one touchpoint may take as JSON.
+        backfill: True flags everything as history; None leaves it to each touchpoint.
+    """
+
+    source: str
+    may_set_stage: bool = False
+    types: frozenset[str] | None = None
+    touchpoint_bytes: int = MAX_TOUCHPOINT_BYTES
+    backfill: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A touchpoint that may be published."""
+
+    index: int
+    id: str
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An item that is no touchpoint, and why; ``id`` is the caller's own, where it gave a usable one."""
+
+    index: int
+    id: str | None
+    error: str
+
+
+Verdict: TypeAlias = Accepted | Rejected
+NameItem: TypeAlias = Callable[[int], str]
+"""The id for an item that has none, by its index."""
+
+
+def named_by(source: str, idempotency_key: str) -> NameItem:
+    """Ids derived from an ``Idempotency-Key``: the same request sent again names its items the same."""
+    return lambda index: str(idempotent_touchpoint_id(source, idempotency_key, index))
+
+
+def judge(items: Sequence[Any], terms: Terms, *, now: datetime, name_item: NameItem) -> list[Verdict]:
+    """Judge each item by itself; one bad item never costs its neighbours.
+
+    Args:
+        items: JSON values, drafts of a source, or broken items.
+        now: aware; the time of receipt.
+    """
+    latest = now + MAX_AHEAD
+    return [_judge(index, item, terms, now, latest, name_item) for index, item in enumerate(items)]
+
+
+def _judge(index: int, item: Any, terms: Terms, now: datetime, latest: datetime, name_item: NameItem) -> Verdict:
+    if type(item) is not dict:
+        error = item.error if isinstance(item, BrokenItem) else "a touchpoint is a JSON object"
+        return Rejected(index, None, error)
+    try:
+        posted: PostedTouchpoint = _validate(item)
+    except ValidationError as error:
+        return Rejected(
+            index, _usable_id(item), "; ".join(explain(detail) for detail in error.errors(include_url=False))
+        )
+    except RecursionError:
+        return Rejected(index, _usable_id(item), "properties: nested too deep: flatten it")
+    why = _not_allowed(posted, terms, latest)
+    if why:
+        return Rejected(index, posted.id, why)
+    touchpoint_id = posted.id or name_item(index)
+    touchpoint = posted.accepted(id=touchpoint_id, source=terms.source, received_at=now, backfill=terms.backfill)
+    record = touchpoint_record(touchpoint)
+    if len(record.value) > terms.touchpoint_bytes:
+        size = f"{len(record.value)} bytes as JSON, {terms.touchpoint_bytes} are allowed"
+        return Rejected(index, posted.id, f"too large: {size}: keep documents elsewhere and send their address")
+    return Accepted(index, touchpoint_id, record)
+
+
+def _not_allowed(posted: PostedTouchpoint, terms: Terms, latest: datetime) -> str | None:
+    if posted.occurred_at > latest:
+        return (
+            "occurred_at is more than 5 minutes ahead of this server's clock: send the time at which it happened, "
+            "and check the sender's clock and time zone"
+        )
+    if terms.types is not None and posted.type not in terms.types:
+        return f"type {posted.type!r} is not among the types that source {terms.source!r} may post"
+    if posted.type == STAGE_SET:
+        if not terms.may_set_stage:
+            return (
+                f"source {terms.source!r} may not set stages: only one with `may_set_stage: true` in the sources file "
+                "may post stage_set"
+            )
+        for name in ("lifecycle", "stage"):
+            if not isinstance(posted.properties.get(name), str) or not posted.properties[name]:
+                return f"properties.{name}: stage_set has to name the lifecycle and the stage to go to"
+    return None
+
+
+def explain(detail: ErrorDetails) -> str:
+    """One validation error as a person reads it: the field, and what to send instead."""
+    where = ".".join(str(part)[:80] for part in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "extra_forbidden":
+        message = "is not a field of a touchpoint: put it into properties"
+    elif detail["type"] == "missing":
+        message = "is missing"
+    return printable(f"{where}: {message}" if where else message)
+
+
+def printable(text: str) -> str:
+    """A text that can be written as UTF-8, whatever a caller put into it."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _usable_id(item: dict[str, Any]) -> str | None:
+    value = item.get("id")
+    if isinstance(value, str) and len(value) <= MAX_ID and printable(value) == value:
+        return value
+    return None

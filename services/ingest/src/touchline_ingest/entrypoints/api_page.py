@@ -1,0 +1,142 @@
+"""What ``/docs`` and the OpenAPI document say of each door."""
+
+from typing import Any
+
+EXAMPLE_TOUCHPOINT = {
+    "id": "order-5501",
+    "type": "purchased",
+    "customer_id": "c-17",
+    "occurred_at": "2026-03-01T12:00:00Z",
+    "properties": {"order_id": "5501", "amount": 49.5, "currency": "EUR"},
+}
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+
+
+def problem(description: str) -> dict[str, Any]:
+    """A response that is a problem (RFC 9457)."""
+    return {"description": description, "content": _PROBLEM}
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    401: problem("The key is missing, wrong or revoked, or does not open this door."),
+    408: problem("The body did not arrive in time."),
+    413: problem("More bytes or items than allowed; the text names the limit."),
+    415: problem("A media type, character set or content encoding that is not read here."),
+    422: problem("Not JSON, or no item is a touchpoint; `results` says what is wrong with each."),
+    429: problem("The source's rate limit; Retry-After says when to come back."),
+    503: problem("Kafka did not acknowledge in time. Send it again: `results` holds the ids to use."),
+}
+
+SCHEMAS: dict[str, Any] = {
+    "Problem": {
+        "type": "object",
+        "description": "RFC 9457.",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+        },
+    },
+    "PostedTouchpoint": {
+        "type": "object",
+        "required": ["type", "occurred_at"],
+        "additionalProperties": False,
+        "description": "At least one of customer_id, anonymous_id, email, external_id.",
+        "anyOf": [{"required": [name]} for name in ("customer_id", "anonymous_id", "email", "external_id")],
+        "properties": {
+            "id": {"type": "string", "minLength": 1, "maxLength": 128},
+            "type": {"type": "string", "maxLength": 100, "pattern": "^[A-Za-z0-9][A-Za-z0-9_.:/-]*$"},
+            "channel": {"type": "string", "maxLength": 64, "pattern": "^[a-z][a-z0-9_]*$"},
+            "direction": {"enum": ["inbound", "outbound"]},
+            "customer_id": {"type": "string", "minLength": 1, "maxLength": 256},
+            "anonymous_id": {"type": "string", "minLength": 1, "maxLength": 256},
+            "email": {"type": "string", "maxLength": 254},
+            "external_id": {"type": "string", "minLength": 1, "maxLength": 256},
+            "occurred_at": {
+                "type": "string",
+                "format": "date-time",
+                "description": "RFC 3339 with a zone; not before 1990, at most five minutes ahead.",
+            },
+            "properties": {"type": "object"},
+            "machine": {"type": "boolean", "default": False},
+            "backfill": {"type": "boolean", "default": False},
+        },
+        "example": EXAMPLE_TOUCHPOINT,
+    },
+    "Results": {
+        "type": "object",
+        "required": ["accepted", "rejected", "results"],
+        "properties": {
+            "accepted": {"type": "integer", "minimum": 0},
+            "rejected": {"type": "integer", "minimum": 0},
+            "validate_only": {"type": "boolean"},
+            "results": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["index", "id", "status", "error"],
+                    "properties": {
+                        "index": {"type": "integer", "minimum": 0},
+                        "id": {"type": ["string", "null"]},
+                        "status": {"enum": ["accepted", "rejected", "unacknowledged"]},
+                        "error": {"type": ["string", "null"]},
+                    },
+                },
+            },
+        },
+        "example": {
+            "accepted": 1,
+            "rejected": 0,
+            "results": [{"index": 0, "id": "order-5501", "status": "accepted", "error": None}],
+        },
+    },
+}
+_ONE = {"$ref": "#/components/schemas/PostedTouchpoint"}
+_RESULTS = {"application/json": {"schema": {"$ref": "#/components/schemas/Results"}}}
+_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
+SECURITY_SCHEMES: dict[str, Any] = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "A source's write key."},
+    "basic": {"type": "http", "scheme": "basic", "description": "The write key as the user, an empty password."},
+}
+
+POST_TOUCHPOINTS: dict[str, Any] = {
+    "tags": ["doors"],
+    "summary": "Post touchpoints: one, an array, or one a line",
+    "description": "Answers 202 only for what Kafka has acknowledged. Items are judged one by one.",
+    "status_code": 202,
+    "response_model": None,
+    "responses": {
+        200: {"description": "With `validate_only`: what would be accepted.", "content": _RESULTS},
+        202: {"description": "Acknowledged by Kafka; `results` says which.", "content": _RESULTS},
+        **PROBLEMS,
+    },
+    "openapi_extra": {
+        "security": _KEY,
+        "parameters": [
+            {
+                "name": "validate_only",
+                "in": "query",
+                "schema": {"type": "boolean", "default": False},
+                "description": "Accept nothing; say what would be accepted.",
+            },
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+                "description": "Items without an id get one derived from it and their index.",
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"oneOf": [_ONE, {"type": "array", "items": _ONE, "minItems": 1}]},
+                    "example": EXAMPLE_TOUCHPOINT,
+                },
+                "application/x-ndjson": {"schema": {"type": "string"}},
+            },
+        },
+    },
+}

@@ -1,0 +1,60 @@
+"""Every metric of the ingest service."""
+
+from touchline_runtime.metrics import Counter, Gauge, Histogram
+
+TOUCHPOINTS = Counter(
+    "touchline_ingest_touchpoints",
+    "Touchpoints by what became of them: accepted (acknowledged by Kafka), rejected (not valid, told to the sender), "
+    "unacknowledged (answered 503), dead_lettered.",
+    "A rising share of rejected: look at the sender's answers, they say why. Unacknowledged: look at Kafka.",
+    ("source", "door", "outcome"),
+)
+REQUESTS = Counter(
+    "touchline_ingest_requests",
+    "Requests that doors answered, by status.",
+    "401: a key was revoked or mistyped. 429: raise the source's rate_limit or ask it to slow down. 503: see Kafka.",
+    ("door", "status"),
+)
+REQUEST_SECONDS = Histogram(
+    "touchline_ingest_request_seconds",
+    "From the first byte of a request to its answer, Kafka's acknowledgement included.",
+    "High while Kafka's own produce latency is low: the process is short of CPU; run another.",
+    ("door",),
+)
+IN_FLIGHT_RECORDS = Gauge(
+    "touchline_ingest_in_flight_records",
+    "Records handed over and not yet acknowledged.",
+    "Near TOUCHLINE_MAX_IN_FLIGHT_RECORDS senders get 503: Kafka is slower than they are, or away.",
+)
+IN_FLIGHT_BYTES = Gauge(
+    "touchline_ingest_in_flight_bytes",
+    "Bytes handed over and not yet acknowledged.",
+    "As for the records, with TOUCHLINE_MAX_IN_FLIGHT_BYTES.",
+)
+SOURCES = Gauge(
+    "touchline_ingest_sources",
+    "Sources in force.",
+    "Changes when the sources file is read anew; zero can't be.",
+)
+SOURCES_FILE_BAD = Gauge(
+    "touchline_ingest_sources_file_bad",
+    "1 while the sources file can't be used and the previous one stays in force.",
+    "The log says which lines are wrong (sources_file_bad). A restart would fail until they are mended.",
+)
+RATE_LIMITED = Counter(
+    "touchline_ingest_rate_limited",
+    "Requests answered 429.",
+    "Raise the source's rate_limit, or ask its owner why it posts so much.",
+    ("source",),
+)
+DEAD_LETTERS = Counter(
+    "touchline_ingest_dead_letters",
+    "Requests kept as dead letters.",
+    "`touchline-ingest dead-letters list` shows them; mend the mapping, then `dead-letters replay`.",
+    ("source", "reason"),
+)
+
+ALL = (
+    TOUCHPOINTS, REQUESTS, REQUEST_SECONDS, IN_FLIGHT_RECORDS, IN_FLIGHT_BYTES, SOURCES, SOURCES_FILE_BAD, RATE_LIMITED,
+    DEAD_LETTERS,
+)  # fmt: skip
