@@ -1,0 +1,66 @@
+"""What every test may ask for: a real Kafka, a real PostgreSQL, and names of its own in them.
+
+`stack` is brought up once a session, in a folder of its own that is removed afterwards. When the environment names
+servers (TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS, TOUCHLINE_DATABASE_URL), those are used and only looked at. Tests never
+share a database or a topic, so they may run in any order and in several pytest processes at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from touchline_devstack.settings import DevstackSettings
+from touchline_devstack.stack import Stack
+
+FORBID_SKIPS_VARIABLE = "TOUCHLINE_TESTS_FORBID_SKIPS"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Kafka and PostgreSQL, up. Fault tests that stop or kill a server must start it again."""
+    # The folder holds a broker's and a database's data: not left behind for pytest's three last runs.
+    folder = tmp_path_factory.mktemp("stack", numbered=True)
+    stack = Stack(replace(DevstackSettings.from_environment(), folder=folder))
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.down()
+        stack.remove()
+
+
+@pytest.fixture
+def kafka_bootstrap(stack: Stack) -> str:
+    """host:port of the broker."""
+    return stack.kafka_bootstrap
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A prefix for topics, groups and transactional ids that no other test has."""
+    return f"t{secrets.token_hex(5)}"
+
+
+@pytest.fixture
+def database_url(stack: Stack, request: pytest.FixtureRequest) -> Iterator[str]:
+    """URL (postgresql://…) of an empty database that no other test has; dropped afterwards, whoever is connected."""
+    readable = re.sub(r"[^a-z0-9]+", "_", request.node.name.lower())[:40].strip("_")
+    name = f"test_{readable}_{secrets.token_hex(4)}"
+    url = stack.create_database(name)
+    yield url
+    stack.drop_database(name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """With TOUCHLINE_TESTS_FORBID_SKIPS=1 a skipped test is a failed one: what is not run proves nothing."""
+    report = yield
+    if os.environ.get(FORBID_SKIPS_VARIABLE) == "1" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and {FORBID_SKIPS_VARIABLE}=1 forbids that: {report.longrepr}"
+    return report
