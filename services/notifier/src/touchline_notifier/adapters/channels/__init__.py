@@ -1,0 +1,1 @@
+"""The ways out: webhook, email, Slack, and what other packages add."""
