@@ -1,0 +1,200 @@
+"""Kafka records → touchpoints, or the reason why not.
+
+On the hot path a record's JSON is checked here by hand, for speed. Whatever is not plainly right is given to the
+contract's model, which has the last word and the words for the error.
+"""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+import orjson
+from pydantic import ValidationError
+from touchline_schemas.identity import ANONYMOUS, EMAIL, EXTERNAL
+from touchline_schemas.touchpoint import MAX_DEPTH, MAX_ID, MAX_KEY
+from touchline_schemas.touchpoint import Touchpoint as PublishedTouchpoint
+
+from touchline_stage_engine.core.touchpoint import Touchpoint
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_EARLIEST = 631_152_000_000_000  # 1990-01-01
+_EMPTY: dict[str, Any] = {}
+
+
+class Arrival(NamedTuple):
+    """A touchpoint as it arrived.
+
+    Attributes:
+        key: the key it is filed under.
+        others: the further keys it names (usually none).
+        identifiers: what it named beside its key, as it named it; None where there is nothing beside.
+        hash: 64 bits of a hash of (source, id), signed.
+    """
+
+    touchpoint: Touchpoint
+    key: str
+    others: tuple[str, ...]
+    identifiers: dict[str, str] | None
+    hash: int
+
+
+class Poison(NamedTuple):
+    """A record that can't be understood: a short constant to filter by, and the whole message for a person."""
+
+    reason: str
+    error: str
+
+
+def touchpoint_hash(source: str, id: str) -> int:  # noqa: A002
+    """64 bits of BLAKE2b of (source, id), as PostgreSQL's bigint has them."""
+    digest = hashlib.blake2b(f"{source}\x1f{id}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+def content_digest(touchpoint: Touchpoint, key: str, identifiers: dict[str, str] | None) -> bytes:
+    """SHA-256 of a touchpoint's canonical JSON (keys sorted, no spaces; without the time of receipt).
+
+    Between two contents under one (source, id), the smaller (occurred_at, digest) stays.
+    """
+    content = {
+        "id": touchpoint.id,
+        "source": touchpoint.source,
+        "type": touchpoint.type,
+        "channel": touchpoint.channel,
+        "direction": touchpoint.direction,
+        "occurred_at": touchpoint.occurred_at,
+        "properties": touchpoint.properties,
+        "machine": touchpoint.machine,
+        "backfill": touchpoint.backfill,
+        "key": key,
+        "identifiers": identifiers,
+    }
+    return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
+
+
+def _micros(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError("no zone")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _plain(value: object, longest: int) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()
+
+
+def decode(raw: bytes | None, record_key: bytes | None) -> Arrival | Poison:
+    """Read one record of the touchpoints topic."""
+    if raw is None:
+        return Poison("no_value", "a touchpoint record has no value")
+    try:
+        data = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        return Poison("not_json", str(error))
+    arrival = _quickly(data, raw) or _thoroughly(raw)
+    if isinstance(arrival, Arrival) and arrival.key.encode() != record_key:
+        return Poison(
+            "wrong_key", f"the record's key is {record_key!r}, and a touchpoint that names {arrival.key!r} has that key"
+        )
+    return arrival
+
+
+def _quickly(data: Any, raw: bytes) -> Arrival | None:
+    """The arrival of a record that is plainly right; None for the contract's model to decide."""
+    try:
+        properties = data.get("properties", _EMPTY)
+        touchpoint = Touchpoint(
+            _micros(data["occurred_at"]),
+            data["id"],
+            data["source"],
+            data["type"],
+            data["channel"],
+            data["direction"],
+            properties,
+            data.get("machine", False),
+            data.get("backfill", False),
+            _micros(data["received_at"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+    if not (
+        _plain(touchpoint.id, MAX_ID)
+        and _plain(touchpoint.source, MAX_KEY)
+        and _plain(touchpoint.type, 100)
+        and _plain(touchpoint.channel, 64)
+        and touchpoint.direction in ("inbound", "outbound")
+        and type(properties) is dict
+        and type(touchpoint.machine) is bool
+        and type(touchpoint.backfill) is bool
+        and touchpoint.occurred_at >= _EARLIEST
+        # Nested no deeper than it has brackets; an escape may hide what PostgreSQL can't store.
+        and raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH
+        and b"\\u" not in raw
+    ):
+        return None
+    customer_id = data.get("customer_id")
+    if not _plain(customer_id, MAX_KEY) or customer_id.startswith(EMAIL) or customer_id != customer_id.strip():
+        return None
+    others: tuple[str, ...] = ()
+    identifiers: dict[str, str] | None = None
+    anonymous_id, email, external_id = data.get("anonymous_id"), data.get("email"), data.get("external_id")
+    if anonymous_id is not None or email is not None or external_id is not None:
+        if not all(one is None or _plain(one, MAX_KEY) for one in (anonymous_id, email, external_id)):
+            return None
+        if email is not None and (email != email.strip().lower() or "@" not in email):
+            return None
+        return _filed(touchpoint, data)
+    return Arrival(touchpoint, customer_id, others, identifiers, touchpoint_hash(touchpoint.source, touchpoint.id))
+
+
+def _filed(touchpoint: Touchpoint, named: dict[str, Any]) -> Arrival:
+    """File a touchpoint under the first identifier it names; the values are valid and normalised."""
+    identifiers = {name: named[name] for name in _PREFIXES if named.get(name) is not None}
+    keys = []
+    for name, value in identifiers.items():
+        prefix = _PREFIXES[name]
+        keys.append(f"{EXTERNAL}{touchpoint.source}:{value}" if prefix is EXTERNAL else prefix + value)
+    keys = list(dict.fromkeys(keys))
+    return Arrival(
+        touchpoint,
+        keys[0],
+        tuple(keys[1:]),
+        identifiers if len(identifiers) > 1 else None,
+        touchpoint_hash(touchpoint.source, touchpoint.id),
+    )
+
+
+_PREFIXES = {"customer_id": "", "anonymous_id": ANONYMOUS, "email": EMAIL, "external_id": EXTERNAL}
+
+
+def _thoroughly(raw: bytes) -> Arrival | Poison:
+    try:
+        published = PublishedTouchpoint.model_validate_json(raw)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in problem['loc']) or 'touchpoint'}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_input=False)
+        )
+        return Poison("invalid_touchpoint", problems)
+    touchpoint = Touchpoint(
+        (published.occurred_at - _EPOCH) // _MICROSECOND,
+        published.id,
+        published.source,
+        published.type,
+        published.channel,
+        published.direction,
+        published.properties,
+        published.machine,
+        published.backfill,
+        (published.received_at - _EPOCH) // _MICROSECOND,
+    )
+    keys = published.keys
+    identifiers = {name: value for name in _PREFIXES if (value := getattr(published, name)) is not None}
+    return Arrival(
+        touchpoint,
+        keys[0],
+        tuple(keys[1:]),
+        identifiers if len(identifiers) > 1 else None,
+        touchpoint_hash(touchpoint.source, touchpoint.id),
+    )

@@ -1,0 +1,1 @@
+"""The stage engine's tables, by Alembic."""
