@@ -11,6 +11,7 @@ from touchline_stage_engine.core.touchpoint import Touchpoint
 
 HALF_HOUR = 1800 * 10**6
 HOURS = 2 * HALF_HOUR
+DAY = 24 * HOURS
 NAMES = ("a", "b", "c", "d", "e")
 OFF_PATH = ("x", "y")
 TYPES = ("t0", "t1", "t2", "t3", "cancelled")

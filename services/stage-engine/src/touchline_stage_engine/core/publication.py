@@ -148,21 +148,22 @@ def _end_stall(
         return
     if state.level and state.stage.name == stage and state.base == since:
         return
-    began = -1 if start is not None and _is_open(start, stage, since) else None
+    stalled_at = start.stalled_at if start is not None and _is_open(start, stage, since) else None
+    following = list(facts)
     for place, fact in enumerate(facts):
         if isinstance(fact, Stall) and fact.stage == stage and fact.since == since:
-            began = place
-    if began is None:
+            stalled_at = fact.due_at if stalled_at is None else stalled_at
+            following = list(facts[place + 1 :])
+    if stalled_at is None:
         # In the true history it never was a stall.
-        at = max(state.base, state.entered_at)
-        writer.tell(Recovery(stage, 0.0, None, at, published.version, backfill))
+        writer.tell(Recovery(stage, 0.0, None, state.base, published.version, backfill))
         return
-    ending = next((fact for fact in facts[began + 1 :] if not isinstance(fact, Stall)), None)
+    ending = next((fact for fact in following if not isinstance(fact, Stall)), None)
     if isinstance(ending, Recovery):
         writer.tell(ending)
-    elif state.stage.name == stage and ending is not None:
+    elif ending is not None and state.stage.name == stage:
         # It ended by leaving the stage, and the customer is back in it: no published move will say so.
-        seconds = max(0.0, (ending.occurred_at - since) / MICROSECONDS)
+        seconds = (ending.occurred_at - stalled_at) / MICROSECONDS
         writer.tell(Recovery(stage, seconds, None, ending.occurred_at, published.version, backfill))
 
 
