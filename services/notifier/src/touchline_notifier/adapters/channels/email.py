@@ -24,8 +24,11 @@ from touchline_notifier.core.endpoints import Endpoint
 
 # Headers a play's own can't replace: who, to whom, which message, and the way out.
 _OURS = frozenset(
-    "from to cc bcc sender reply-to subject date message-id auto-submitted list-unsubscribe list-unsubscribe-post "
-    "mime-version content-type content-transfer-encoding".split()
+    (
+        *("from", "to", "cc", "bcc", "sender", "reply-to", "subject", "date", "message-id", "auto-submitted"),
+        *("list-unsubscribe", "list-unsubscribe-post"),
+        *("mime-version", "content-type", "content-transfer-encoding"),
+    )
 )
 
 
@@ -97,9 +100,8 @@ class EmailChannel:
             if isinstance(error, aiosmtplib.SMTPDataError | aiosmtplib.SMTPRecipientRefused):
                 return _answered(error.code, error.message)
             # The greeting, the log-in or the sender was refused: that is the endpoint's trouble, not this mail's.
-            return Retry(
-                f"answered {error.code}: {_one_line(error.message)}", status=error.code, throttled=_busy(error)
-            )
+            why = f"answered {error.code}: {_one_line(error.message)}"
+            return Retry(why, status=error.code, throttled=error.code == _CLOSING)
         except aiosmtplib.SMTPNotSupported as error:
             return GaveUp(_one_line(str(error)))
         except TimeoutError:  # SMTPTimeoutError is one too
