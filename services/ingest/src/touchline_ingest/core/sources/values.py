@@ -15,7 +15,7 @@ from uuid import uuid5
 import orjson
 from touchline_schemas.ids import TOUCHPOINT_NAMESPACE
 
-from touchline_ingest.core.bodies import parse
+from touchline_ingest.core.decoding import parse
 from touchline_ingest.core.refusals import NotReadable
 from touchline_ingest.core.sources.interface import Reply, TouchpointDraft, Understood, Unreadable
 

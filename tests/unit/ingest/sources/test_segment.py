@@ -1,0 +1,147 @@
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from segment.analytics.client import Client
+from touchline_ingest.core.sources.interface import Refused, Understood
+from touchline_ingest.core.sources.segment import MAX_BATCH_BYTES, Segment, write_key_in_body
+
+SOURCE = Segment()
+TRACK = {"userId": "u1", "event": "Order Completed", "messageId": "m1", "timestamp": "2026-03-01T11:59:00Z"}
+
+
+def read(post: Any, configured: Any, now: datetime, body: Any, call: str = "track", **options: Any) -> Any:
+    request = post(body, url=f"https://in.example.org/v1/{call}")
+    return SOURCE.read(request, configured("segment", **options), now)
+
+
+def test_a_track_call_becomes_a_touchpoint_of_the_mapped_type(post, configured, now, accepted):
+    (touchpoint,) = accepted(read(post, configured, now, TRACK | {"properties": {"total": 12.5}}))
+    assert (touchpoint.id, touchpoint.type, touchpoint.channel) == ("m1", "purchased", "commerce")
+    assert touchpoint.key == "u1"
+    assert touchpoint.occurred_at == datetime(2026, 3, 1, 11, 59, tzinfo=UTC)
+    assert touchpoint.properties == {"total": 12.5, "event_name": "Order Completed"}
+
+
+def test_the_library_of_segment_sends_what_is_read(post, configured, now, accepted):
+    client = Client("key", send=False, gzip=False)
+    happened = now - timedelta(seconds=20)
+    calls = [
+        client.track("u1", "Checkout Started", {"total": 3}, timestamp=happened)[1],
+        client.identify("u1", {"email": "Ada@Example.org"}, timestamp=happened)[1],
+        client.page("u1", "Docs", "Home", {"url": "https://example.org"}, timestamp=happened)[1],
+        client.screen("u1", name="Settings", timestamp=happened)[1],
+        client.group("u1", "g1", {"plan": "pro"}, timestamp=happened)[1],
+        client.alias("old", "u1", timestamp=happened)[1],
+    ]
+    body = json.loads(json.dumps({"batch": calls, "sentAt": now.isoformat(), "writeKey": "key"}, default=str))
+    reading = read(post, configured, now, body, "batch")
+    touchpoints = accepted(reading)
+    types = ["checkout_started", "identified", "page_viewed", "screen_viewed", "group_joined", "aliased"]
+    assert [touchpoint.type for touchpoint in touchpoints] == types
+    assert [touchpoint.id for touchpoint in touchpoints] == [call["messageId"] for call in calls]
+    assert {touchpoint.occurred_at for touchpoint in touchpoints} == {happened}
+    assert touchpoints[1].keys == ["u1", "email:ada@example.org"]
+    assert touchpoints[2].properties == {"url": "https://example.org", "name": "Home", "category": "Docs"}
+    assert touchpoints[4].properties == {"plan": "pro", "group_id": "g1"}
+    assert touchpoints[5].keys == ["u1", "anon:old"]
+    assert reading.reply.status == 200
+    assert json.loads(reading.reply.body) == {"success": True}
+
+
+def test_the_write_key_may_be_in_the_body():
+    assert write_key_in_body(b'{"writeKey":"abc","batch":[]}') == "abc"
+    assert write_key_in_body(b'{"batch":[]}') is None
+    assert write_key_in_body(b"\xff") is None
+
+
+@pytest.mark.parametrize(
+    ("previous", "keys"),
+    [
+        ("device-1", ["u1", "anon:device-1"]),
+        ("anon:device-1", ["u1", "anon:device-1"]),
+        ("email:Ada@example.org", ["u1", "email:ada@example.org"]),
+        ("ext:vendor:deal-9", ["u1", "ext:vendor:deal-9"]),
+    ],
+)
+def test_the_previous_id_of_an_alias_is_anonymous_unless_it_says_what_it_is(
+    post, configured, now, accepted, previous, keys
+):
+    (touchpoint,) = accepted(read(post, configured, now, {"userId": "u1", "previousId": previous}, "alias"))
+    assert touchpoint.keys == keys
+
+
+def test_a_clock_that_is_wrong_by_more_than_five_minutes_is_corrected(post, configured, now, accepted):
+    sent = now + timedelta(hours=2)
+    body = {
+        "sentAt": sent.isoformat(),
+        "batch": [TRACK | {"type": "track", "timestamp": (sent - timedelta(seconds=30)).isoformat()}],
+    }
+    (touchpoint,) = accepted(read(post, configured, now, body, "batch"))
+    assert touchpoint.occurred_at == now - timedelta(seconds=30)
+
+
+def test_a_slow_batch_is_not_taken_for_a_wrong_clock(post, configured, now, accepted):
+    sent = now - timedelta(seconds=299)
+    body = {"sentAt": sent.isoformat(), "batch": [TRACK | {"type": "track", "timestamp": sent.isoformat()}]}
+    (touchpoint,) = accepted(read(post, configured, now, body, "batch"))
+    assert touchpoint.occurred_at == sent
+
+
+def test_the_context_of_the_batch_lies_under_the_context_of_the_event(post, configured, now, accepted):
+    body = {
+        "context": {"ip": "192.0.2.1", "campaign": {"name": "spring", "source": "mail"}, "library": {"name": "x"}},
+        "batch": [TRACK | {"type": "track", "context": {"campaign": {"name": "autumn"}}}],
+    }
+    (touchpoint,) = accepted(read(post, configured, now, body, "batch"))
+    assert touchpoint.properties["context"] == {"ip": "192.0.2.1", "campaign": {"name": "autumn", "source": "mail"}}
+
+
+def test_a_company_can_map_its_own_event_names(post, configured, now, accepted):
+    events = {"Order Completed": "order_paid", "Widget  Twisted": "feature_used"}
+    assert accepted(read(post, configured, now, TRACK, events=events))[0].type == "order_paid"
+    assert (
+        accepted(read(post, configured, now, TRACK | {"event": "widgetTwisted"}, events=events))[0].type
+        == "feature_used"
+    )
+    assert (
+        accepted(read(post, configured, now, TRACK | {"event": "Cart Viewed"}, events=events))[0].type == "cart_viewed"
+    )
+
+
+def test_a_broken_event_does_not_hold_up_its_neighbours(post, configured, now):
+    good = TRACK | {"type": "track"}
+    broken = [{"type": "track", "userId": "u1"}, {"type": "track", "event": "x"}, 7, {"userId": "u1", "event": "x"}]
+    reading = read(post, configured, now, {"batch": [good, *broken, good]}, "batch")
+    assert isinstance(reading, Understood)
+    assert len(reading.touchpoints) == 2
+    assert [one.index for one in reading.unreadable] == [1, 2, 3, 4]
+    assert json.loads(reading.unreadable[0].body) == broken[0]
+    assert "event" in reading.unreadable[0].reason
+
+
+def test_a_time_without_a_zone_is_refused(post, configured, now):
+    reading = read(post, configured, now, TRACK | {"timestamp": "2026-03-01T11:59:00"})
+    assert "zone" in reading.unreadable[0].reason
+
+
+def test_limits_are_those_of_the_protocol(post, configured, now):
+    large = TRACK | {"type": "track", "properties": {"text": "x" * 33_000}}
+    reading = read(post, configured, now, {"batch": [TRACK | {"type": "track"}, large]}, "batch")
+    assert [one.index for one in reading.unreadable] == [1]
+    refused = read(post, configured, now, b" " * (MAX_BATCH_BYTES + 1), "batch")
+    assert isinstance(refused, Refused)
+    assert refused.status == 413
+
+
+def test_a_crawler_that_runs_the_page_script_is_a_machine(post, configured, now, accepted):
+    context = {"userAgent": "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"}
+    assert accepted(read(post, configured, now, TRACK | {"context": context}))[0].machine
+    assert not accepted(read(post, configured, now, TRACK))[0].machine
+
+
+def test_half_a_surrogate_pair_costs_one_event(post, configured, now):
+    body = b'{"batch":[{"type":"track","userId":"u\\ud800"},{"type":"track","userId":"u","event":"x","messageId":"1"}]}'
+    reading = read(post, configured, now, body, "batch")
+    assert [draft["id"] for draft in reading.touchpoints] == ["1"]
