@@ -137,12 +137,15 @@ class Admin:
         existing = set(await self.client.list_topics())
         missing = [topic for topic in topics if topic.name not in existing]
         if missing:
+            factor = self._settings.kafka_replication_factor
             response = await self.client.create_topics(
                 [
                     NewTopic(
                         name=topic.name,
                         num_partitions=topic.partitions,
-                        replication_factor=self._settings.kafka_replication_factor,
+                        replication_factor=factor,
+                        # aiokafka takes -1 (the broker's default) only beside an assignment, even an empty one.
+                        replica_assignments={} if factor == -1 else None,
                         topic_configs=topic.config,
                     )
                     for topic in missing

@@ -40,8 +40,8 @@ class KafkaPublisher:
     def __init__(self, settings: IngestSettings, *, watch: Callable[[InFlight], None] | None = None) -> None:
         self._settings = settings
         self._in_flight = InFlight(settings.max_in_flight_records, settings.max_in_flight_bytes)
-        self._names = {topic: topic.full_name(settings.topic_prefix) for topic in WRITTEN}
-        self._lanes: dict[tuple[Topic, int], Lane] = {}
+        self._names = {topic.name: topic.full_name(settings.topic_prefix) for topic in WRITTEN}
+        self._lanes: dict[tuple[str, int], Lane] = {}
         self._round_robin = itertools.count()
         self._producer: AIOKafkaProducer | None = None
         self._admin: kafka.Admin | None = None
@@ -59,7 +59,7 @@ class KafkaPublisher:
         """
         async with kafka.Admin(self._settings, "touchline-ingest-admin") as admin:
             await admin.ensure_topics(
-                kafka.WantedTopic(self._names[topic], self._settings.partitions, topic.config()) for topic in WRITTEN
+                kafka.WantedTopic(self._names[topic.name], self._settings.partitions, topic.config()) for topic in WRITTEN
             )
             self._admin = admin
             self._producer = self._new_producer()
@@ -121,14 +121,14 @@ class KafkaPublisher:
             part.lane.put(part)
 
     def _lane(self, topic: Topic, partition: int) -> Lane:
-        lane = self._lanes.get((topic, partition))
+        lane = self._lanes.get((topic.name, partition))
         if lane is None:
 
             async def send(batch: Any, to: int) -> None:
-                await self._send(self._names[topic], batch, to)
+                await self._send(self._names[topic.name], batch, to)
 
             lane = Lane(partition, self._new_batch, send, self._in_flight)
-            self._lanes[topic, partition] = lane
+            self._lanes[topic.name, partition] = lane
         return lane
 
     def _new_batch(self) -> Any:

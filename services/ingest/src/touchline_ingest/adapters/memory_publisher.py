@@ -13,14 +13,14 @@ from touchline_ingest.core.records import Record
 
 
 class MemoryPublisher:
-    """Keeps what is published, by topic, in order.
+    """Keeps what is published, by the topic's short name, in order.
 
     Args:
         ack_timeout: seconds a caller waits while the log is ``away``.
     """
 
     def __init__(self, *, ack_timeout: float = 10.0, most_records: int = 50_000, most_bytes: int = 128_000_000) -> None:
-        self.published: dict[Topic, list[Record]] = defaultdict(list)
+        self.published: dict[str, list[Record]] = defaultdict(list)
         self._in_flight = InFlight(most_records, most_bytes)
         self._ack_timeout = ack_timeout
         self._reachable = asyncio.Event()
@@ -45,7 +45,7 @@ class MemoryPublisher:
             return Delivery(frozenset(range(len(records))), f"no acknowledgement within {self._ack_timeout:g} s")
         finally:
             self._in_flight.release(len(records), size)
-        self.published[topic] += records
+        self.published[topic.name] += records
         return Delivery()
 
     async def check(self) -> None:
