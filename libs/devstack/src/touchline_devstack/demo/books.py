@@ -1,0 +1,210 @@
+"""Books kept from outside: what a plain reader of the topics counts, without asking the services for their numbers.
+
+Each ledger takes one record after another (``ce_id``, ``ce_type``, the JSON data) and is a value afterwards: counts,
+and a list of complaints where what was read can't be right.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from touchline_schemas.identity import keys_of
+from touchline_schemas.ids import action_id
+from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE
+
+Data = dict[str, Any]
+
+ENOUGH_COMPLAINTS = 20
+"""More of one kind say nothing more."""
+
+
+@dataclass
+class TouchpointLedger:
+    """Every touchpoint on the topic; those that the notifier reports apart, for nobody posted them."""
+
+    published: int = 0
+    reported: int = 0
+    by_key: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    occurred: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    reports: set[str] = field(default_factory=set)
+
+    def add(self, data: Data) -> None:
+        """Read one touchpoint."""
+        source, identifier = data["source"], data["id"]
+        if source == NOTIFIER_SOURCE:
+            self.reported += 1
+            self.reports.add(identifier)
+            return
+        self.published += 1
+        name = (source, identifier)
+        self.occurred[name] = datetime.fromisoformat(data["occurred_at"])
+        key = keys_of(
+            customer_id=data.get("customer_id"),
+            anonymous_id=data.get("anonymous_id"),
+            email=data.get("email"),
+            external_id=data.get("external_id"),
+            source=source,
+        )[0]
+        self.by_key.setdefault(key, set()).add(name)
+
+    @property
+    def distinct(self) -> int:
+        """How many (source, id) there are: the touchpoints that can be folded."""
+        return len(self.occurred)
+
+    @property
+    def duplicates(self) -> int:
+        """Records that tell again what another told."""
+        return self.published - self.distinct
+
+    def of(self, keys: list[str]) -> set[tuple[str, str]]:
+        """The touchpoints filed under any of these keys."""
+        return set().union(*(self.by_key.get(key, set()) for key in keys))
+
+
+@dataclass
+class FactLedger:
+    """Every fact of the stage engine: each told once, in gapless sequence."""
+
+    ids: dict[str, Data] = field(default_factory=dict)
+    moves: Counter[str] = field(default_factory=Counter)
+    stalls: int = 0
+    recoveries: int = 0
+    merges: int = 0
+    erasures: int = 0
+    corrections: int = 0
+    told_live: int = 0
+    complaints: list[str] = field(default_factory=list)
+    stages: dict[tuple[str, str], tuple[str, int]] = field(default_factory=dict)
+    _fact_no: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    _sequence: dict[tuple[str, str, int], tuple[int, str]] = field(default_factory=dict)
+
+    def add(self, ce_id: str, ce_type: str, data: Data) -> None:
+        """Read one fact."""
+        if ce_id in self.ids:
+            self._complain(f"fact {ce_id} of {data['customer_id']} was published twice")
+            return
+        self.ids[ce_id] = data
+        kind = ce_type.removeprefix("touchline.")
+        if kind == "customer-merged":
+            self.merges += 1
+            self._forget(data["customer_id"])
+        elif kind == "customer-erased":
+            self.erasures += 1
+            self._forget(data["customer_id"])
+        else:
+            self._number(data)
+            self.told_live += not data["backfill"]
+            if kind == "stage-changed":
+                self._move(data)
+            elif kind == "customer-stalled":
+                self.stalls += 1
+            elif kind == "customer-recovered":
+                self.recoveries += 1
+
+    def _number(self, data: Data) -> None:
+        line = (data["customer_id"], data["lifecycle"], data["incarnation"])
+        expected = self._fact_no.get(line, 0) + 1
+        if data["fact_no"] != expected:
+            self._complain(f"{_name(line)}: fact {data['fact_no']} came where {expected} was due")
+        self._fact_no[line] = data["fact_no"]
+
+    def _move(self, data: Data) -> None:
+        self.moves[data["move"]] += 1
+        self.corrections += data["reason"]["kind"] in ("late_touchpoint", "merge", "definition")
+        line = (data["customer_id"], data["lifecycle"], data["incarnation"])
+        sequence, stage = self._sequence.get(line, (0, None))
+        if data["sequence"] != sequence + 1:
+            self._complain(f"{_name(line)}: move {data['sequence']} came where {sequence + 1} was due")
+        if sequence and data["from_stage"] != stage:
+            self._complain(
+                f"{_name(line)}: move {data['sequence']} leaves {data['from_stage']}, but {stage} was entered"
+            )
+        self._sequence[line] = (data["sequence"], data["to_stage"])
+        self.stages[data["customer_id"], data["lifecycle"]] = (data["to_stage"], data["sequence"])
+
+    def _forget(self, customer: str) -> None:
+        for line in [line for line in self.stages if line[0] == customer]:
+            del self.stages[line]
+
+    def _complain(self, text: str) -> None:
+        if len(self.complaints) < ENOUGH_COMPLAINTS:
+            self.complaints.append(text)
+
+
+@dataclass
+class StageLedger:
+    """The compacted topic: the latest stage of everybody, as a new subscriber would learn it."""
+
+    stages: dict[tuple[str, str], Data] = field(default_factory=dict)
+
+    def add(self, key: str, data: Data | None) -> None:
+        """Read one record; None is a tombstone."""
+        customer, _, lifecycle = key.rpartition("/")
+        if data is None:
+            self.stages.pop((customer, lifecycle), None)
+        else:
+            self.stages[customer, lifecycle] = data
+
+    def disagreements(self, facts: FactLedger) -> list[str]:
+        """Where the compacted topic and the facts tell different stages."""
+        told = {line: (data["stage"], data["sequence"]) for line, data in self.stages.items()}
+        differing = [line for line in told.keys() | facts.stages.keys() if told.get(line) != facts.stages.get(line)]
+        return [
+            f"{customer} in {lifecycle}: the compacted topic says {told.get((customer, lifecycle))}, "
+            f"the facts say {facts.stages.get((customer, lifecycle))}"
+            for customer, lifecycle in sorted(differing)[:ENOUGH_COMPLAINTS]
+        ]
+
+
+@dataclass
+class ActionLedger:
+    """What the notifier decided and did: every decision of every play."""
+
+    last: dict[str, Data] = field(default_factory=dict)
+    ids: set[str] = field(default_factory=set)
+    sent: Counter[str] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
+
+    def add(self, ce_id: str, data: Data) -> None:
+        """Read one action event."""
+        if ce_id in self.ids:
+            self.complaints.append(f"action event {ce_id} of {data['customer_id']} was published twice")
+            return
+        self.ids.add(ce_id)
+        self.last[data["action_id"]] = data
+        self.sent[data["action_id"]] += data["outcome"] == "sent"
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """How many actions ended how."""
+        return Counter(data["outcome"] for data in self.last.values())
+
+    @property
+    def reasons(self) -> Counter[str]:
+        """Why actions were held back, cancelled, or failed."""
+        return Counter(
+            f"{data['outcome']}: {data['reason']}"
+            for data in self.last.values()
+            if data["outcome"] in ("held", "cancelled", "failed")
+        )
+
+    def disagreements(self, facts: FactLedger) -> list[str]:
+        """Actions without a fact, on a fact of the past, under a wrong id, or sent more than once."""
+        found = []
+        for identifier, data in self.last.items():
+            fact = facts.ids.get(data["fact_id"])
+            if fact is None:
+                found.append(f"action {identifier} of play {data['play']}: its fact {data['fact_id']} is on no topic")
+            elif fact["backfill"]:
+                found.append(f"action {identifier} of play {data['play']} acts on a fact of the past")
+            if str(action_id(data["play"], data["fact_id"])) != identifier:
+                found.append(f"action {identifier} is not what play {data['play']} and its fact make")
+            if self.sent[identifier] > 1:
+                found.append(f"action {identifier} was sent {self.sent[identifier]} times")
+        return (self.complaints + found)[:ENOUGH_COMPLAINTS]
+
+
+def _name(line: tuple[str, str, int]) -> str:
+    return f"{line[0]} in {line[1]}"

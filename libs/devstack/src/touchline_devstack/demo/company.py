@@ -1,0 +1,140 @@
+"""The simulated company: a pure function of a seed and the time to everything its systems would have posted.
+
+"Alder & Finch" roasts coffee for homes and offices. Its systems are not perfect: some tell late, some tell twice,
+and a careless script posts what nobody can accept.
+"""
+
+import heapq
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from random import Random
+from typing import Any
+
+from touchline_devstack.demo.habits import HABITS, RETENTION_PATIENCE, quiet_since
+from touchline_devstack.demo.life import Habit, Life, Today
+from touchline_devstack.demo.people import DESK, Deed, Mistake, Person
+
+NAME = "Alder & Finch, roasters"
+MONTHS = timedelta(days=240)
+
+LATE_SHARE = 0.006
+REPEATED_SHARE = 0.01
+MISTAKE_SHARE = 0.0005
+QUIET_SHARE = 0.02
+"""How many of the customers fall silent so that their stall comes due while somebody watches."""
+
+_FIRST = (
+    "Ada", "Bruno", "Clara", "Dario", "Elif", "Farid", "Greta", "Hana", "Igor", "Jana", "Kofi", "Lena", "Mateo",
+    "Nora", "Omar", "Petra", "Quentin", "Rosa", "Sami", "Tilda", "Umar", "Vera", "Wanda", "Xenia", "Yusuf", "Zoe",
+)  # fmt: skip
+_LAST = (
+    "Abbott", "Baumann", "Castro", "Dubois", "Eriksen", "Fischer", "Garcia", "Haddad", "Ivanova", "Jensen",
+    "Kowalski", "Lindqvist", "Moreau", "Novak", "Okafor", "Petrov", "Quist", "Rossi", "Sato", "Tanaka", "Usman",
+    "Varga", "Weber", "Yilmaz", "Zimmer",
+)  # fmt: skip
+_TIME_ZONES = ("Europe/Vienna", "Europe/London", "America/New_York", "Asia/Tokyo", "Australia/Sydney")
+
+
+def dice(*seeds: object) -> Random:
+    """A random generator that is the same for the same seeds, on every machine."""
+    return Random("/".join(str(seed) for seed in seeds))  # noqa: S311  (a simulation, not a secret)
+
+
+@dataclass(frozen=True)
+class Company:
+    """Everything follows from these.
+
+    Attributes:
+        now: the present; nothing has happened later.
+        live_from: when somebody begins to watch; the patience with some customers ends within ``live_for`` after it.
+        customers: how many people there are, those who only pass by included.
+    """
+
+    seed: int
+    now: datetime
+    live_from: datetime
+    live_for: timedelta = timedelta(seconds=30)
+    customers: int = 3000
+
+    @cached_property
+    def people(self) -> tuple[Person, ...]:
+        """Everybody, by number."""
+        return tuple(self._person(number) for number in range(self.customers))
+
+    @property
+    def first_day(self) -> datetime:
+        """When the company opened its doors."""
+        return self.now - MONTHS
+
+    def life_of(self, person: Person) -> list[Deed]:
+        """What one person did until now, in order."""
+        rng = dice(self.seed, "life", person.number)
+        habit, start = self._habit_of(person, rng)
+        life = Life(person, rng, start, self.now)
+        with suppress(Today):
+            habit(life)
+        return [self._as_told(deed, rng) for deed in life.deeds]
+
+    def deliveries(self) -> Iterator[Deed | Mistake]:
+        """What the company's systems posted until now, in the order in which they did."""
+        rng = dice(self.seed, "post")
+        waiting: list[tuple[datetime, int, Deed | Mistake]] = []
+        for person in self.people:
+            for deed in self.life_of(person):
+                waiting.append((deed.arrives, len(waiting), deed))
+                if rng.random() < REPEATED_SHARE:
+                    again = min(deed.arrives + timedelta(seconds=rng.randrange(1, 7200)), self.now)
+                    waiting.append((again, len(waiting), replace(deed, arrives=again, repeated=True)))
+                if rng.random() < MISTAKE_SHARE:
+                    mistake = _mistake(deed, rng)
+                    waiting.append((mistake.arrives, len(waiting), mistake))
+        heapq.heapify(waiting)
+        while waiting:
+            yield heapq.heappop(waiting)[2]
+
+    def newcomer(self, number: int) -> Person:
+        """Somebody who comes by for the first time, after ``now``."""
+        return self._person(self.customers + number)
+
+    def _person(self, number: int) -> Person:
+        rng = dice(self.seed, "person", number)
+        name = f"{rng.choice(_FIRST)} {rng.choice(_LAST)}"
+        if rng.random() < QUIET_SHARE:
+            habit = "quiet"
+        else:
+            habit = rng.choices(list(HABITS), [share for _, share in HABITS.values()])[0]
+        return Person(number, name, habit, rng.choice(_TIME_ZONES))
+
+    def _habit_of(self, person: Person, rng: Random) -> tuple[Habit, datetime]:
+        if person.habit == "quiet":
+            due = self.live_from + self.live_for * rng.random()
+            last = due - RETENTION_PATIENCE
+            return quiet_since(last), last - timedelta(days=rng.uniform(40, 120))
+        # The company grows: more of its customers came lately than long ago.
+        age = MONTHS * (1 - rng.random() ** 0.7)
+        return HABITS[person.habit][0], self.now - age
+
+    def _as_told(self, deed: Deed, rng: Random) -> Deed:
+        if rng.random() >= LATE_SHARE:
+            return deed
+        return replace(deed, arrives=min(deed.at + timedelta(hours=rng.uniform(6, 120)), self.now))
+
+
+def _mistake(deed: Deed, rng: Random) -> Mistake:
+    """The same deed as a careless script would post it."""
+    body: dict[str, Any] = deed.as_posted() | {"id": f"script-{deed.id}"}
+    why = rng.choice(("no zone", "year 9999", "nobody", "misspelt", "NUL"))
+    if why == "no zone":
+        body["occurred_at"] = deed.at.replace(tzinfo=None).isoformat()
+    elif why == "year 9999":
+        body["occurred_at"] = "9999-12-31T23:59:59Z"
+    elif why == "nobody":
+        body = {name: value for name, value in body.items() if name not in deed.names}
+    elif why == "misspelt":
+        body["custommer_id"] = deed.person.customer_id
+    else:
+        body["properties"] = {"comment": "\x00"}
+    return Mistake(deed.arrives, DESK, body, why)

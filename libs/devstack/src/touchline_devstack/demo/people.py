@@ -1,0 +1,103 @@
+"""The people of the simulated company and what they do, as values."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Identifier = Literal["customer_id", "anonymous_id", "email", "external_id"]
+
+SHOP, MAILER, CRM, DESK = "shop", "mailer", "crm", "desk"
+"""The company's systems: web shop, newsletters, sales, and the service desk with its surveys."""
+
+SOURCES = (SHOP, MAILER, CRM, DESK)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who walks past, and may become a customer.
+
+    Attributes:
+        number: 0, 1, 2… within the company; everything else about the person follows from it and the seed.
+        habit: which life they lead (a name of ``habits.HABITS``).
+    """
+
+    number: int
+    name: str
+    habit: str
+    time_zone: str
+
+    @property
+    def customer_id(self) -> str:
+        """The id they have in the company's books, once they signed up."""
+        return f"c-{self.number:05d}"
+
+    @property
+    def anonymous_id(self) -> str:
+        """What the shop's cookie calls them."""
+        return f"visitor-{self.number:05d}"
+
+    @property
+    def email(self) -> str:
+        """Their address; nobody outside this machine has it."""
+        return f"{self.name.split()[0].lower()}.{self.number:05d}@example.org"
+
+    @property
+    def deal(self) -> str:
+        """The sales team's deal with them."""
+        return f"deal-{self.number:05d}"
+
+    def identifier(self, kind: Identifier) -> str:
+        """One of their identifiers."""
+        return {
+            "customer_id": self.customer_id,
+            "anonymous_id": self.anonymous_id,
+            "email": self.email,
+            "external_id": self.deal,
+        }[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One touchpoint as a system of the company is about to post it.
+
+    Attributes:
+        source: which of the company's systems tells it.
+        names: the identifiers by which that system knows the person at that time.
+        arrives: when it is told: ``at``, or later when the system is slow.
+    """
+
+    at: datetime
+    arrives: datetime
+    source: str
+    id: str
+    type: str
+    person: Person
+    names: tuple[Identifier, ...]
+    properties: dict[str, Any] = field(default_factory=dict)
+    machine: bool = False
+    repeated: bool = False
+
+    def as_posted(self, *, backfill: bool = False) -> dict[str, Any]:
+        """The body for ``POST /v1/touchpoints``."""
+        body: dict[str, Any] = {
+            "id": self.id,
+            "type": self.type,
+            "occurred_at": self.at.isoformat(),
+            "properties": self.properties,
+        }
+        body |= {name: self.person.identifier(name) for name in self.names}
+        if self.machine:
+            body["machine"] = True
+        if backfill:
+            body["backfill"] = True
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What a careless program posts, and must be refused: nobody may count it."""
+
+    arrives: datetime
+    source: str
+    body: dict[str, Any]
+    why: str
