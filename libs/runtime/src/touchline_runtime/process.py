@@ -79,10 +79,12 @@ async def run(
     """Serve and run everything until SIGTERM or SIGINT, or until a component ends by itself.
 
     On a signal the HTTP server stops accepting and finishes its requests, then the components are told to stop;
-    all within ``shutdown_timeout_seconds``. A second signal ends the process at once.
+    all within ``shutdown_timeout_seconds``. A second signal ends the process at once. Answers that would go on for
+    ever (streams) have to end when ``app.state.stopping`` is set.
     """
     stopping = asyncio.Event()
     stop_requested = asyncio.Event()
+    app.state.stopping = stop_requested
     loop = asyncio.get_running_loop()
 
     def on_signal(number: int) -> None:
@@ -117,6 +119,7 @@ async def run(
     if failed is not None:
         log.error("component_ended", component=failed.name, exc_info=failed.error)
     asked.cancel()
+    stop_requested.set()
     server.should_exit = True
     try:
         async with asyncio.timeout(settings.shutdown_timeout_seconds):
