@@ -1,0 +1,85 @@
+"""Routes about one customer's past: touchpoints, history, a touchpoint's whereabouts, refused links."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query
+from touchline_runtime.problems import Problem
+
+from touchline_stage_engine.adapters.reads.customers import CustomerReads
+from touchline_stage_engine.entrypoints.api.parameters import DEFAULT, Cursor, CustomerId, Limit, customer, storable
+
+NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "nobody has seen it"}}
+
+
+def customer_reads_router(reads: CustomerReads) -> APIRouter:
+    """``/v1/customers/{id}/touchpoints``, ``…/history``, ``/v1/touchpoints/{source}/{id}``, conflicts."""
+    router = APIRouter(tags=["customers"])
+
+    async def who(customer_id: str) -> str:
+        owner = await reads.who(customer(customer_id))
+        if owner is None:
+            raise Problem(404, f"no touchpoint of {customer_id!r} has been folded", type="not-found")
+        return owner
+
+    @router.get(
+        "/v1/customers/{customer_id:path}/touchpoints",
+        summary="A customer's touchpoints, in the order they are folded",
+        responses=NOT_FOUND,
+    )
+    async def touchpoints(customer_id: CustomerId, limit: Limit = DEFAULT, cursor: Cursor = None) -> dict[str, Any]:
+        return (await reads.touchpoints(await who(customer_id), limit, cursor)).to_json()
+
+    @router.get(
+        "/v1/customers/{customer_id:path}/history",
+        summary="A customer's moves: the canonical fold, oldest first",
+        responses=NOT_FOUND,
+    )
+    async def history(
+        customer_id: CustomerId,
+        lifecycle: Annotated[str | None, Query(max_length=200, description="of this lifecycle alone")] = None,
+        facts: Annotated[Literal["moves", "all"], Query(description="`all`: stalls and recoveries too")] = "moves",
+        limit: Limit = DEFAULT,
+        cursor: Cursor = None,
+    ) -> dict[str, Any]:
+        if lifecycle is not None:
+            storable(lifecycle, "lifecycle")
+        return (await reads.history(await who(customer_id), lifecycle, facts == "all", limit, cursor)).to_json()
+
+    @router.get(
+        "/v1/touchpoints/{source}/{touchpoint_id:path}",
+        summary="What became of a touchpoint",
+        responses={404: {"description": "not folded: not accepted, not read yet, dead-lettered, or erased"}},
+    )
+    async def touchpoint(
+        source: Annotated[str, Path(description="the source's name", examples=["shop"])],
+        touchpoint_id: Annotated[str, Path(description="the touchpoint's id", examples=["evt-1001"])],
+    ) -> dict[str, Any]:
+        copies = await reads.touchpoint(storable(source, "source"), storable(touchpoint_id, "touchpoint"))
+        if not copies:
+            raise Problem(
+                404,
+                f"no touchpoint {touchpoint_id!r} of {source!r} is folded. It was not accepted, has not been read yet "
+                "(see touchline_lag_records), could not be understood (touchline-ingest dead-letters list), or its "
+                "customer was erased",
+                type="not-found",
+            )
+        first = copies[0]
+        return {
+            "source": source,
+            "id": touchpoint_id,
+            "status": "merged" if first["merged_into"] else "folded",
+            "customer_id": first["merged_into"] or first["customer_id"],
+            "merged_into": first["merged_into"],
+            "original_key": first["original_key"] or first["customer_id"],
+            "type": first["type"],
+            "channel": first["channel"],
+            "occurred_at": first["occurred_at"],
+            "received_at": first["received_at"],
+            "customers": sorted({copy["merged_into"] or copy["customer_id"] for copy in copies}),
+        }
+
+    @router.get("/v1/identity-conflicts", summary="Known customers that a link would have joined, one row a pair")
+    async def identity_conflicts(limit: Limit = DEFAULT, cursor: Cursor = None) -> dict[str, Any]:
+        return (await reads.conflicts(limit, cursor)).to_json()
+
+    return router
