@@ -1,6 +1,7 @@
 """Events on their way to Kafka: what is written into the outbox in the transaction that makes it true."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID, uuid5
 
 from touchline_schemas.actions import Action
@@ -22,14 +23,18 @@ class Outgoing:
     value: bytes
 
 
-def action_event(action: Action) -> Outgoing:
-    """An event of an action. Its ``ce_id`` is derived of the action and its ``sequence``: say it twice, it is one."""
+def action_event(action: Action, at: datetime | None = None) -> Outgoing:
+    """An event of an action. Its ``ce_id`` is derived of the action and its ``sequence``: say it twice, it is one.
+
+    Args:
+        at: when it happened (``ce_time``); when it was decided unless said.
+    """
     identifier = uuid5(ACTION_NAMESPACE, f"{UUID(action.action_id)}\x1f{action.sequence}")
     headers = to_headers(
         id=str(identifier),
         type=ACTION_TYPE[action.outcome],
         source=SOURCE,
-        time=action.decided_at,
+        time=at or action.decided_at,
         subject=action.customer_id,
     )
     return Outgoing(RETENTION_ACTIONS.name, action.customer_id, headers, action.model_dump_json().encode())

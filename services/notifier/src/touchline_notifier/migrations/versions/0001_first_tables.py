@@ -168,6 +168,22 @@ CREATE TABLE outbox (
 )
 """
 
+ERASURES = """
+-- Who was erased, by a keyed hash: touchpoints that occurred before must not build the profile anew.
+CREATE TABLE erasures (
+    key_hash   bytea       PRIMARY KEY,
+    erased_at  timestamptz NOT NULL
+)
+"""
+
+KEPT = """
+-- Small things kept by name: the secret behind hashes and links, and whether sending is switched off.
+CREATE TABLE kept (
+    name   text  PRIMARY KEY,
+    value  jsonb NOT NULL
+)
+"""
+
 OUTBOX_INDEX = "CREATE INDEX outbox_of_partition ON outbox (partition, id)"
 
 
@@ -187,6 +203,8 @@ def upgrade() -> None:
         ENDPOINT_STATE,
         OUTBOX,
         OUTBOX_INDEX,
+        ERASURES,
+        KEPT,
     ):
         op.execute(statement)
 
@@ -194,6 +212,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop them again."""
     for table in (
+        "kept",
+        "erasures",
         "outbox",
         "endpoint_state",
         "deliveries",

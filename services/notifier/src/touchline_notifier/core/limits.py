@@ -1,0 +1,168 @@
+"""Every limit that can hold an action back, in the order in which they are named.
+
+Each is a question to the customer's book; a limit that holds answers with a :class:`Hold`. The order matters only for
+which reason is published: what no waiting mends comes first.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from touchline_schemas.times import to_wire
+
+from touchline_notifier.core.book import Book
+from touchline_notifier.core.durations import say
+from touchline_notifier.core.facts import Fact
+from touchline_notifier.core.local_time import Business, Quiet, add_business_days, hindrance, next_allowed, zone
+from touchline_notifier.core.play import BusinessDays, BusinessDelay, Cap, Play
+
+_UTC = ZoneInfo("UTC")
+_SWITCH_RETRY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Held back.
+
+    Attributes:
+        code: ``backfill too_old no_endpoint no_address suppressed no_consent template sending_off delay quiet_hours
+            not_a_business_day capped_customer capped_channel capped_play``.
+        text: for people.
+        until: decided again then; None: never sent.
+    """
+
+    code: str
+    text: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What holds for every decision of a moment.
+
+    Attributes:
+        sending: the global switch.
+        to_customers: channels that write to the customer: they need an address and respect consent.
+    """
+
+    now: datetime
+    sending: bool = True
+    to_customers: frozenset[str] = frozenset({"email"})
+
+
+def place_of(play: Play, book: Book) -> ZoneInfo:
+    """The customer's own time zone, else the play's, else UTC."""
+    for name in (book.profile.get("time_zone"), play.limits.time_zone):
+        found = zone(name) if isinstance(name, str) else None
+        if found is not None:
+            return found
+    return _UTC
+
+
+def hindrances(play: Play, fact: Fact, book: Book, now: Circumstances) -> Iterator[Hold]:
+    """All that holds an action of a play on a fact back at a moment, the published reason first."""
+    yield from _never(play, fact, book, now)
+    if not now.sending:
+        yield Hold("sending_off", "sending is switched off", now.now + _SWITCH_RETRY)
+    start = _after_delay(play, fact, book)
+    if start > now.now:
+        yield Hold("delay", f"waits until {to_wire(start)}", start)
+    if play.transactional:
+        return
+    yield from _clock(play, book, now.now)
+    yield from _caps(play, book, now.now)
+
+
+def _never(play: Play, fact: Fact, book: Book, now: Circumstances) -> Iterator[Hold]:
+    if fact.backfill:
+        yield Hold("backfill", "the fact tells of the past")
+    elif now.now - fact.at > play.max_age:
+        yield Hold("too_old", f"true since {to_wire(fact.at)}, longer than max_age {say(play.max_age)}")
+    channel = play.action.channel
+    writes_to_customer = channel in now.to_customers and play.action.to is None
+    if writes_to_customer and book.profile.email is None:
+        yield Hold("no_address", "no e-mail address is known")
+    if writes_to_customer and book.suppressed is not None:
+        yield Hold("suppressed", f"the address is suppressed: {book.suppressed}")
+    if play.transactional:
+        return
+    consent_channel = play.limits.consent_channel or channel
+    given = book.profile.consent(consent_channel)
+    need = play.limits.consent or ("not_refused" if writes_to_customer or play.limits.consent_channel else "none")
+    if need != "none" and given is False:
+        yield Hold("no_consent", f"consent for {consent_channel} was refused")
+    elif need == "required" and given is None:
+        yield Hold("no_consent", f"consent for {consent_channel} was never given")
+
+
+def _after_delay(play: Play, fact: Fact, book: Book) -> datetime:
+    if play.delay is None:
+        return fact.at
+    if isinstance(play.delay, BusinessDelay):
+        days = play.limits.business_days or BusinessDays()
+        return add_business_days(fact.at, play.delay.business_days, place_of(play, book), days.business)
+    return fact.at + play.delay
+
+
+def _windows(play: Play) -> tuple[Quiet | None, Business | None]:
+    if play.transactional:
+        return None, None
+    quiet, days = play.limits.quiet_hours, play.limits.business_days
+    return (quiet.quiet if quiet else None), (days.business if days else None)
+
+
+def _clock(play: Play, book: Book, now: datetime) -> Iterator[Hold]:
+    quiet, business = _windows(play)
+    place = place_of(play, book)
+    code = hindrance(now, place, quiet, business)
+    if code is None:
+        return
+    until = next_allowed(now, place, quiet, business)
+    when = f", waits until {to_wire(until)}" if until else ""
+    local = now.astimezone(place).strftime("%A %H:%M")
+    yield Hold(code, f"it is {local} in {place.key}{when}", until)
+
+
+def _caps(play: Play, book: Book, now: datetime) -> Iterator[Hold]:
+    drop = play.limits.when_capped == "drop"
+    for code, caps, times in (
+        ("capped_customer", play.limits.per_customer, book.times()),
+        ("capped_channel", play.limits.per_channel, book.times(channel=play.action.channel)),
+        ("capped_play", play.limits.play_caps(), book.times(play=play.play)),
+    ):
+        for cap in caps:
+            free = free_again(times, cap, now)
+            if free is not None:
+                had = f"{cap.count} in {say(cap.within)} already"
+                yield Hold(code, had if drop else f"{had}, free again at {to_wire(free)}", None if drop else free)
+
+
+def free_again(times: Sequence[datetime], cap: Cap, now: datetime) -> datetime | None:
+    """When a cap allows one more, or None when it does now.
+
+    The window rolls: at an instant *t* those count that happened after *t* − ``within``.
+    """
+    counted = sorted(time for time in times if time > now - cap.within)
+    if len(counted) < cap.count:
+        return None
+    return counted[-cap.count] + cap.within
+
+
+def settle(play: Play, fact: Fact, book: Book, holds: Sequence[Hold]) -> Hold | None:
+    """The one hold to publish out of all: the first reason, and the time at which deciding again may help.
+
+    None of no holds. Without a time where one never ends, or the fact would be too old by then.
+    """
+    if not holds:
+        return None
+    first = holds[0]
+    final = [hold for hold in holds if hold.until is None]
+    if final:
+        return Hold(final[0].code, final[0].text) if final[0] is not first else first
+    until = max(hold.until for hold in holds if hold.until is not None).astimezone(UTC)
+    quiet, business = _windows(play)
+    opens = next_allowed(until, place_of(play, book), quiet, business)
+    if opens is None or opens > fact.at + play.max_age:
+        return Hold(first.code, f"{first.text}; too old by then (max_age {say(play.max_age)})")
+    return Hold(first.code, first.text, opens)

@@ -1,0 +1,222 @@
+"""Plays from YAML text, with what is wrong by file, line and path, and what to write instead."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from touchline_notifier.core.book import Action
+from touchline_notifier.core.endpoints import Endpoint
+from touchline_notifier.core.facts import Fact
+from touchline_notifier.core.play import Play
+from touchline_notifier.core.rendering import RenderingError, Templates, sample_customers
+from touchline_notifier.core.yaml_text import Document, Fault, FaultyFileError, read
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLifecycle:
+    """A lifecycle whose stages are known."""
+
+    name: str
+    stages: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Reading:
+    """What came of reading files.
+
+    Attributes:
+        plays: by name; those without faults.
+        faults: make the notifier refuse to start.
+        warnings: worth a look.
+    """
+
+    plays: dict[str, Play] = field(default_factory=dict)
+    documents: dict[str, Document] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+
+
+def read_plays(files: Iterable[tuple[str, str]]) -> Reading:
+    """Read files, one play each: (name, text)."""
+    result = Reading()
+    for file, text in files:
+        try:
+            document = read(text, file)
+        except FaultyFileError as error:
+            result.faults.extend(error.faults)
+            continue
+        if not isinstance(document.value, dict):
+            result.faults.append(document.fault([], "write a play: `play: its-name`, `when: {…}`, `action: {…}`"))
+            continue
+        try:
+            play = Play.model_validate(document.value)
+        except ValidationError as error:
+            result.faults.extend(_explained(document, error))
+            continue
+        if play.play in result.plays:
+            other = result.documents[play.play].file
+            result.faults.append(document.fault(["play"], f"{other} has a play {play.play!r} already: rename one"))
+            continue
+        result.plays[play.play], result.documents[play.play] = play, document
+        _try_templates(play, document, result)
+    return result
+
+
+def _explained(document: Document, error: ValidationError) -> list[Fault]:
+    faults: dict[tuple[object, ...], Fault] = {}
+    for problem in error.errors():
+        path = _written_path(document.value, problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            known = _names_at(path[:-1])
+            close = get_close_matches(str(path[-1]), known, 1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            message = f"unknown: {hint}known are {', '.join(known)}"
+        elif problem["type"] == "missing":
+            message = "is missing"
+        faults.setdefault((*path, problem["type"]), document.fault(path, message))
+    return list(faults.values())
+
+
+def _written_path(value: Any, location: Sequence[int | str]) -> list[int | str]:
+    """The part of pydantic's location that was written in the file (it adds names of types, and lists of one)."""
+    path: list[int | str] = []
+    for index, step in enumerate(location):
+        inside = isinstance(value, Mapping) and step in value
+        if inside or (isinstance(value, list) and isinstance(step, int) and step < len(value)):
+            value = value[step]
+        elif index < len(location) - 1 or not isinstance(value, Mapping):
+            continue
+        path.append(step)
+    return path
+
+
+def _names_at(path: Sequence[int | str]) -> list[str]:
+    model: type[BaseModel] = Play
+    for step in path:
+        for name, info in model.model_fields.items():
+            if (info.alias or name) == step:
+                model = next((part for part in _models(info.annotation)), model)
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
+
+
+def _try_templates(play: Play, document: Document, result: Reading) -> None:
+    templates = Templates()
+    for kind, customer in sample_customers():
+        try:
+            templates.render(play, _sample_action(play), customer)
+        except RenderingError as error:
+            where, _, message = str(error).partition(": ")
+            fault = document.fault(where.split("."), message)
+            if kind == "full":
+                result.faults.append(fault)
+                result.plays.pop(play.play, None)
+                return
+            advice = f"{message}, for a customer of whom it isn't known: write | default(…), or ask for it under if"
+            result.warnings.append(document.fault(where.split("."), advice))
+
+
+def _sample_action(play: Play) -> Action:
+    when = play.when
+    moment = datetime(2026, 1, 5, 9, tzinfo=UTC)
+    stalled = when.fact == "customer-stalled"
+    fact = Fact(
+        id="00000000-0000-5000-8000-000000000000",
+        type=when.fact,
+        customer_id="c-17",
+        lifecycle=when.lifecycle[0] if when.lifecycle else "service-cycle",
+        incarnation=0,
+        fact_no=2,
+        stage=when.stage[0] if when.stage else "retention",
+        at=moment,
+        backfill=False,
+        correction=False,
+        from_stage=None if when.fact != "stage-changed" else when.from_stage[0] if when.from_stage else "advocacy",
+        move=None if when.fact != "stage-changed" else when.move[0] if when.move else "regress",
+        level=(when.level[0] if when.level else 1) if stalled else None,
+        sequence=2,
+    )
+    return Action(
+        action_id="00000000-0000-5000-8000-000000000001",
+        play=play.play,
+        fact=fact,
+        customer_id="c-17",
+        channel=play.action.channel,
+        endpoint=play.action.endpoint,
+        priority=play.priority,
+        outcome="decided",
+        decided_at=moment,
+    )
+
+
+def check_lifecycles(reading: Reading, known: Iterable[KnownLifecycle]) -> list[Fault]:
+    """Plays for lifecycles or stages that don't exist, with the names of those that do."""
+    stages = {lifecycle.name: lifecycle.stages for lifecycle in known}
+    faults: list[Fault] = []
+    for name, play in reading.plays.items():
+        document = reading.documents[name]
+        for lifecycle in play.when.lifecycle:
+            if lifecycle not in stages:
+                names = ", ".join(sorted(stages)) or "none yet"
+                message = f"there is no lifecycle {lifecycle!r}: known are {names}"
+                faults.append(document.fault(["when", "lifecycle"], message))
+        there = {stage for lifecycle in play.when.lifecycle or stages for stage in stages.get(lifecycle, ())}
+        if not all(lifecycle in stages for lifecycle in play.when.lifecycle):
+            continue
+        for key, wanted in (("stage", play.when.stage), ("from_stage", play.when.from_stage)):
+            for stage in wanted:
+                if stage not in there:
+                    where = " or ".join(play.when.lifecycle) or "any lifecycle"
+                    message = f"there is no stage {stage!r} in {where}: known are {', '.join(sorted(there))}"
+                    faults.append(document.fault(["when", key], message))
+    return faults
+
+
+def check_endpoints(
+    reading: Reading,
+    endpoints: Mapping[str, Endpoint],
+    channels: Iterable[str],
+    *,
+    named: str = "TOUCHLINE_ENDPOINTS_FILE",
+) -> list[Fault]:
+    """Plays whose channel or endpoint doesn't exist; of a play that names no endpoint, its channel's only one is meant."""
+    faults: list[Fault] = []
+    installed = sorted(channels)
+    for name, play in reading.plays.items():
+        document, action = reading.documents[name], play.action
+        if action.channel not in installed:
+            message = f"there is no channel {action.channel!r}: known are {', '.join(installed)}"
+            faults.append(document.fault(["action", "channel"], message))
+            continue
+        of_channel = sorted(one.name for one in endpoints.values() if one.type == action.channel)
+        listed = ", ".join(of_channel) or "none"
+        if action.endpoint is None and len(of_channel) != 1:
+            message = f"write endpoint: the {action.channel} endpoints in {named} are: {listed}"
+            faults.append(document.fault(["action"], message))
+        elif action.endpoint is not None and action.endpoint not in of_channel:
+            other = endpoints.get(action.endpoint)
+            message = (
+                f"endpoint {action.endpoint!r} is of type {other.type}, not {action.channel}"
+                if other
+                else f"there is no endpoint {action.endpoint!r} in {named}; of type {action.channel} there is: {listed}"
+            )
+            faults.append(document.fault(["action", "endpoint"], message))
+    return faults
+
+
+def with_endpoint(play: Play, endpoints: Mapping[str, Endpoint]) -> Play:
+    """The play with the endpoint it means, where it names none."""
+    if play.action.endpoint is not None:
+        return play
+    (only,) = (one.name for one in endpoints.values() if one.type == play.action.channel)
+    return play.model_copy(update={"action": play.action.model_copy(update={"endpoint": only})})
