@@ -43,6 +43,7 @@ _TYPES = {
     "person.create": "person_created",
     "person.change": "identified",
 }
+_PAST = {"create": "created", "change": "changed", "delete": "deleted"}
 _REPLY = Reply(200)
 
 
@@ -81,7 +82,8 @@ def _draft(change: dict[str, Any], config: SourceConfig) -> TouchpointDraft:
     data = change.get("data")
     record: dict[str, Any] = data if isinstance(data, dict) else before
     names = _names(entity, action, record, before)
-    meant = meaning(names, _TYPES, config.options.get("events"), "sales", fallback=snake_case(names[0]))
+    fallback = f"{entity}_{_PAST[action]}" if names[0].endswith(f".{action}") and action in _PAST else names[0]
+    meant = meaning(names, _TYPES, config.options.get("events"), "sales", fallback=snake_case(fallback))
     moment = from_rfc3339(meta.get("timestamp")) or from_unix(meta.get("timestamp"))
     event_id = fitting_id(meta.get("id")) or derived_id("pipedrive", entity, number, action, meta.get("timestamp"))
     return without_none(
