@@ -137,6 +137,8 @@ class KafkaServer(EmbeddedServer):
             "share.coordinator.state.topic.min.isr": 1,
             "share.coordinator.state.topic.num.partitions": 4,
             "group.initial.rebalance.delay.ms": 0,
+            "broker.session.timeout.ms": 3000,
+            "broker.heartbeat.interval.ms": 500,
             # 128 MB by default, a quarter of the heap.
             "log.cleaner.dedupe.buffer.size": 16 * 1024 * 1024,
         }

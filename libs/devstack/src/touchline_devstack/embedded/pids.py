@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,16 +61,12 @@ class ProcessIdentity:
 
     def wait_gone(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for it to end. True when it has."""
-        process = self.find()
-        if process is None:
-            return True
-        # psutil polls a process that is not our child; a zombie nobody reaps counts as gone.
-        try:
-            process.wait(timeout)
-        except psutil.TimeoutExpired:
-            return not self.is_alive()
-        except psutil.Error:
-            return True
+        # Not psutil's wait(): it waits for whoever reaps the zombie, which in a container may take a while.
+        deadline = time.monotonic() + timeout
+        while self.is_alive():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
         return True
 
     def stop(self, signal_number: int = signal.SIGTERM, timeout: float = 30.0) -> bool:
@@ -89,11 +87,11 @@ class ProcessIdentity:
         except psutil.NoSuchProcess:
             return
         for child in children:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 child.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs([process, *children], timeout=10)
+        deadline = time.monotonic() + 10
+        while any(_is_running(one) for one in (process, *children)) and time.monotonic() < deadline:
+            time.sleep(0.02)
 
 
 def find_by_marker(marker: str, name: str) -> ProcessIdentity | None:
@@ -166,6 +164,14 @@ def launch(
     except psutil.NoSuchProcess:
         started_at = 0.0  # ended already: an identity that finds nothing
     return ProcessIdentity(pid, started_at, marker)
+
+
+def _is_running(process: psutil.Process) -> bool:
+    """False for a zombie: it holds no file and no port any more."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def _has_marker(arguments: Sequence[str], marker: str) -> bool:
