@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from touchline_schemas.partitions import partition_of
 from touchline_schemas.times import from_micros, to_wire
 
 from touchline_stage_engine.adapters.decoding import touchpoint_hash
@@ -13,7 +14,7 @@ MACHINE, BACKFILL, OUTBOUND, NO_DIRECTION = 1, 2, 4, 8
 """Bits of a stored touchpoint's flags."""
 
 # Who a key's touchpoints belong to: the key itself, or whom it was merged into.
-WHO = text("SELECT customer_id, merged_into FROM customers WHERE customer_id = :key")
+WHO = text("SELECT merged_into FROM customers WHERE partition = :partition AND customer_id = :key")
 
 # A customer's touchpoints in the order of the fold.
 TOUCHPOINTS = text("""
@@ -40,11 +41,10 @@ HISTORY = text("""
 
 # A touchpoint by (source, id), whoever has it: its own key's copy, and the customer's it was handed to.
 TOUCHPOINT = text("""
-    SELECT t.customer_id, t.type, t.channel, t.occurred_at, t.received_at, t.original_key, c.merged_into
-    FROM touchpoints t
-    LEFT JOIN customers c ON c.customer_id = t.customer_id
-    WHERE t.hash = :hash AND t.source = :source AND t.id = :id
-    ORDER BY t.original_key NULLS FIRST, t.customer_id
+    SELECT customer_id, type, channel, occurred_at, received_at, original_key
+    FROM touchpoints
+    WHERE hash = :hash AND source = :source AND id = :id
+    ORDER BY original_key NULLS FIRST, customer_id
 """)
 
 # Refused links, the least one a pair of customers.
@@ -62,15 +62,16 @@ CONFLICTS = text("""
 
 
 class CustomerReads:
-    """Queries about one customer, over SQLAlchemy."""
+    """Queries about one customer, over SQLAlchemy. Customers are found by partition, so their number is needed."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, partitions: int) -> None:
         self._engine = engine
+        self._partitions = partitions
 
     async def who(self, key: str) -> str | None:
         """The customer a key belongs to; None for a key nobody has seen."""
-        rows = await self._rows(WHO, key=key)
-        return (rows[0]["merged_into"] or rows[0]["customer_id"]) if rows else None
+        rows = await self._rows(WHO, key=key, partition=partition_of(key, self._partitions))
+        return (rows[0]["merged_into"] or key) if rows else None
 
     async def touchpoints(self, customer_id: str, limit: int, cursor: str | None) -> Page:
         """The touchpoints of a customer in the order they are folded."""
@@ -117,7 +118,7 @@ class CustomerReads:
         return [
             {
                 "customer_id": row["customer_id"],
-                "merged_into": row["merged_into"],
+                "merged_into": None if (owner := await self.who(row["customer_id"])) == row["customer_id"] else owner,
                 "original_key": row["original_key"],
                 "type": row["type"],
                 "channel": row["channel"],
