@@ -4,7 +4,20 @@ A webhook carries ``webhook-id``; a mail carries ``Message-ID``, and an envelope
 that a bounce finds its way back to it (VERP).
 """
 
-from uuid import UUID
+from uuid import UUID, uuid5
+
+# Fixed for all time: a receiver knows a repeat by what is derived from it.
+_DELIVERY_NAMESPACE = UUID("c53b0f4e-3f0a-5d0b-9f0c-5d2a7b1e6c44")
+
+
+def delivery_id(cause: UUID | str, endpoint: str) -> UUID:
+    """The id of what one cause sends to one endpoint.
+
+    Args:
+        cause: the action's id, or the fact's ``ce_id`` for a subscription.
+        endpoint: its name.
+    """
+    return uuid5(_DELIVERY_NAMESPACE, f"{cause}\x1f{endpoint}")
 
 
 def webhook_id(delivery_id: UUID | str) -> str:

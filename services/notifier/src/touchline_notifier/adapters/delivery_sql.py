@@ -1,0 +1,158 @@
+"""The SQL of deliveries. ``next_attempt_at`` is when a row may be claimed: a claim moves it to the lease's end, so a
+worker that dies lets go of its rows by doing nothing.
+"""
+
+BREAKERS = """
+-- Endpoints that are not simply open for business.
+SELECT endpoint, disabled_at, disabled_reason, breaker, failures, failing_since, retry_after
+FROM notifier.endpoint_state
+WHERE endpoint = ANY($1) AND (disabled_at IS NOT NULL OR breaker <> 'closed')
+"""
+
+BREAKER = """
+SELECT endpoint, disabled_at, disabled_reason, breaker, failures, failing_since, retry_after
+FROM notifier.endpoint_state
+WHERE endpoint = $1
+"""
+
+BREAKER_TO_PROBE = """
+-- An endpoint whose pause is over, for the one worker that gets the row.
+SELECT endpoint, disabled_at, disabled_reason, breaker, failures, failing_since, retry_after
+FROM notifier.endpoint_state
+WHERE endpoint = $1
+FOR UPDATE SKIP LOCKED
+"""
+
+BREAKER_TO_TEACH = """
+-- The row of an endpoint, made when it is new, locked until what was learnt is written.
+INSERT INTO notifier.endpoint_state (endpoint, updated_at)
+VALUES ($1, $2)
+ON CONFLICT (endpoint) DO UPDATE SET updated_at = $2
+RETURNING endpoint, disabled_at, disabled_reason, breaker, failures, failing_since, retry_after
+"""
+
+SAVE_BREAKER = """
+UPDATE notifier.endpoint_state
+SET disabled_at     = CASE WHEN $2 THEN coalesce(disabled_at, $8) END,
+    disabled_reason = CASE WHEN $2 THEN $3::text END,
+    breaker         = $4,
+    failures        = $5,
+    failing_since   = $6,
+    retry_after     = $7,
+    updated_at      = $8
+WHERE endpoint = $1
+"""
+
+CLAIM = """
+-- The most overdue rows of each endpoint, as many as it has room for, whoever else is claiming.
+-- $1, $2: endpoints and their room; $3: now; $4: the worker; $5: the lease's end.
+WITH claimed AS (
+    SELECT due.id
+    FROM unnest($1::text[], $2::int[]) AS room(endpoint, free)
+    CROSS JOIN LATERAL (
+        SELECT id
+        FROM notifier.deliveries
+        WHERE endpoint = room.endpoint
+          AND status IN ('pending', 'delivering')
+          AND next_attempt_at <= $3
+        ORDER BY next_attempt_at, created_at, id
+        LIMIT room.free
+        FOR UPDATE SKIP LOCKED
+    ) AS due
+)
+UPDATE notifier.deliveries AS delivery
+SET status          = 'delivering',
+    attempts        = attempts + 1,
+    locked_by       = $4,
+    locked_until    = $5,
+    next_attempt_at = $5
+FROM claimed
+WHERE delivery.id = claimed.id
+RETURNING delivery.id, delivery.partition, delivery.kind, delivery.action_id, delivery.customer_id, delivery.channel,
+          delivery.endpoint, delivery.message::text, delivery.attempts, delivery.first_before, delivery.created_at
+"""
+
+UNKNOWN_ENDPOINTS = """
+-- Endpoints that have something due and are not in the endpoints file (any more).
+SELECT DISTINCT endpoint
+FROM notifier.deliveries
+WHERE status IN ('pending', 'delivering') AND next_attempt_at <= $2 AND endpoint <> ALL($1)
+"""
+
+LOCK_ACTION = """
+-- The action first, then its delivery: the order in which everybody locks them.
+SELECT action_id, play, fact_id, customer_id, lifecycle, stage, channel, endpoint, outcome, decided_at
+FROM notifier.actions
+WHERE action_id = $1
+FOR UPDATE
+"""
+
+FINISH = """
+-- What arrived has arrived, even if the lease ran out meanwhile; a failure counts for the leaseholder alone.
+UPDATE notifier.deliveries
+SET status       = $3,
+    last_error   = $4,
+    last_status  = $5,
+    finished_at  = $6,
+    locked_by    = NULL,
+    locked_until = NULL
+WHERE id = $1
+  AND status IN ('pending', 'delivering')
+  AND ($3 = 'sent' OR locked_by = $2)
+RETURNING id
+"""
+
+RESCHEDULE = """
+UPDATE notifier.deliveries
+SET status          = 'pending',
+    next_attempt_at = $3,
+    last_error      = $4,
+    last_status     = $5,
+    locked_by       = NULL,
+    locked_until    = NULL
+WHERE id = $1 AND locked_by = $2 AND status = 'delivering'
+RETURNING id
+"""
+
+FINISH_ACTION = """
+UPDATE notifier.actions
+SET outcome = $2, reason_code = $3, reason = $4, decide_at = NULL, finished_at = $5, events = events + 1
+WHERE action_id = $1
+RETURNING events
+"""
+
+REPLAY = """
+-- From the start of the schedule, under the same id: a receiver that has it already can tell.
+UPDATE notifier.deliveries
+SET status          = 'pending',
+    attempts        = 0,
+    next_attempt_at = $2,
+    first_before    = NULL,
+    finished_at     = NULL,
+    locked_by       = NULL,
+    locked_until    = NULL
+WHERE id = $1 AND (status <> 'delivering' OR locked_until <= $2)
+RETURNING id
+"""
+
+DELIVERY_STATUS = "SELECT status FROM notifier.deliveries WHERE id = $1"
+
+INSERT = """
+-- $1: partition; $2: rows as JSON; $3: when they are due first; $4: not first tried after this; $5: now.
+-- A row that exists already stays as it is.
+INSERT INTO notifier.deliveries
+    (id, partition, kind, action_id, fact_id, customer_id, channel, endpoint, message, next_attempt_at, first_before,
+     created_at)
+SELECT planned.id, $1, CASE WHEN planned.action_id IS NULL THEN 'subscription' ELSE 'action' END, planned.action_id,
+       planned.fact_id, planned.customer_id, planned.channel, planned.endpoint, planned.message, $3, $4, $5
+FROM jsonb_to_recordset($2::text::jsonb)
+     AS planned(id uuid, action_id uuid, fact_id text, customer_id text, channel text, endpoint text, message jsonb)
+ON CONFLICT DO NOTHING
+"""
+
+HEARTBEAT = """
+-- A worker that is alive keeps what it is delivering.
+UPDATE notifier.deliveries
+SET locked_until = $3, next_attempt_at = $3
+WHERE id = ANY($1) AND locked_by = $2 AND status = 'delivering'
+"""

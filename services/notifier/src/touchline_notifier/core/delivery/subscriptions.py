@@ -1,0 +1,60 @@
+"""Facts for the endpoints that subscribe to them: the CRM that wants every stage change, whatever the plays do."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from touchline_notifier.core.channel import Message
+from touchline_notifier.core.delivery.message_id import delivery_id
+from touchline_notifier.core.endpoints import Endpoint
+
+_PREFIX = "touchline."
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A delivery to be written down: a row of ``deliveries`` with nothing tried yet.
+
+    Attributes:
+        id: derived of the cause and the endpoint, so that a fact read twice is delivered once.
+        action_id: None for a subscription.
+    """
+
+    id: str
+    fact_id: str
+    customer_id: str
+    channel: str
+    endpoint: str
+    message: Message
+    action_id: str | None = None
+
+
+def for_subscribers(ce_type: str, ce_id: str, data: Mapping[str, Any], endpoints: Iterable[Endpoint]) -> list[Planned]:
+    """What a fact sends to subscribers.
+
+    Args:
+        ce_type: ``touchline.stage-changed`` and its like.
+        data: the fact's JSON as it was on the topic; it becomes the webhook's ``data``, and ``ce_type`` its ``type``.
+    """
+    name = ce_type.removeprefix(_PREFIX)
+    customer_id = str(data["customer_id"])
+    planned = []
+    for endpoint in endpoints:
+        if not endpoint.wants(
+            name,
+            lifecycle=data.get("lifecycle"),
+            stage=data.get("to_stage", data.get("stage")),
+            move=data.get("move"),
+            backfill=bool(data.get("backfill")),
+        ):
+            continue
+        identifier = str(delivery_id(ce_id, endpoint.name))
+        message = Message(
+            delivery_id=identifier,
+            type=ce_type,
+            timestamp=str(data["decided_at"]),
+            customer_id=customer_id,
+            data={**data, "fact_id": ce_id},
+        )
+        planned.append(Planned(identifier, ce_id, customer_id, endpoint.type, endpoint.name, message))
+    return planned
