@@ -44,8 +44,8 @@ def conditions(draw: st.DrawFn) -> dict[str, Any]:
         condition["where"] = where
     if draw(st.booleans()):
         condition["count"] = draw(st.integers(1, 4))
-        if draw(st.booleans()):
-            condition["within"] = draw(st.sampled_from(SPANS))
+    if draw(st.booleans()):
+        condition["within"] = draw(st.sampled_from(SPANS))
     return condition
 
 
@@ -142,7 +142,7 @@ def touchpoints(draw: st.DrawFn, longest: int = 25) -> list[Touchpoint]:
             properties=properties,
             machine=draw(st.integers(0, 9)) == 0,
             backfill=draw(st.integers(0, 5)) == 0,
-            received_at=at + draw(st.sampled_from([0, 1, 20, 100])) * HOURS,
+            received_at=at + draw(st.sampled_from([0, 1, 3, 24, 100])) * HOURS,
         )
     return list(made.values())
 

@@ -218,7 +218,8 @@ def _several(concerned: Sequence[_Part], parts: Sequence[_Part]) -> Holds:
     return holds
 
 
-def _default_reason(conditions: Iterable[Condition]) -> str:
+def default_reason(conditions: Iterable[Condition]) -> str:
+    """A rule's conditions in words, where no reason is written."""
     texts = []
     for condition in conditions:
         text = "any touchpoint" if ANY_TYPE in condition.when else " or ".join(condition.when)
@@ -241,7 +242,7 @@ class _StageCompiler:
         conditions = rule.conditions
         alone = len(conditions) == 1
         parts = [self._part(condition, needs_counter=not alone or condition.count > 1) for condition in conditions]
-        self.rules.append((conditions, parts, target, rule.reason or _default_reason(conditions)))
+        self.rules.append((conditions, parts, target, rule.reason or default_reason(conditions)))
 
     def _part(self, condition: Condition, needs_counter: bool) -> _Part:
         within = None if condition.within is None else parse_duration(condition.within)

@@ -8,7 +8,16 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+)
+from pydantic_core import CoreSchema
 
 from touchline_stage_engine.core.durations import PATTERN, parse_duration, parse_instant
 from touchline_stage_engine.core.where import Scalar
@@ -87,14 +96,14 @@ class Operators(_Model):
         return self.model_dump(by_alias=True, exclude_unset=True)
 
 
-Where = dict[
-    str,
-    Annotated[
-        Operators,
-        BeforeValidator(_as_operators),
-        WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, {"$ref": "#/$defs/Operators"}]}, mode="validation"),
-    ],
-]
+class _LiteralOrOperators:
+    """Tells editors that a literal will do where operators are expected."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [_SCALAR_SCHEMA, handler(schema)]}
+
+
+Where = dict[str, Annotated[Operators, BeforeValidator(_as_operators), _LiteralOrOperators()]]
 
 
 class Condition(_Model):
@@ -110,6 +119,8 @@ class Condition(_Model):
 
 class Rule(_Model):
     """Where a customer goes when a condition, or every one of `all`, holds."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["when"]}, {"required": ["all"]}]})
 
     when: Words | None = Field(default=None, description='types of touchpoint, or "*" for every one')
     channel: Words | None = None
