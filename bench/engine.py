@@ -1,0 +1,233 @@
+"""The stage engine folding a pre-loaded topic on the real stack, storing every touchpoint, against two floors.
+
+400,000 touchpoints of 20,000 customers on 8 partitions, about 300 bytes of JSON each, skewed keys, 1 % duplicates.
+Floors: a bare consumer that only decodes the JSON, and a bare COPY of the same rows into PostgreSQL.
+"""
+
+import asyncio
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import orjson
+import psutil
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from touchline_devstack.processes import Service, command
+from touchline_devstack.settings import DevstackSettings
+from touchline_devstack.stack import Stack
+from touchline_runtime.kafka import Admin, WantedTopic
+from touchline_runtime.settings import ServiceSettings, read_settings
+from touchline_schemas.times import parse_micros
+from touchline_schemas.topics import STAGE_CHANGES, TOUCHPOINTS
+
+from bench import workload
+
+PARTITIONS = 8
+PREFIX = "bench"
+TOPIC = TOUCHPOINTS.full_name(PREFIX)
+SIX = "reach-to-loyalty,courtship,focus-cycle,journey,experience,service-cycle"
+console = Console()
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """Run everything; figures by name."""
+    count, customers = (40_000, 2_000) if quick else (400_000, 20_000)
+    figures: dict[str, Any] = {"touchpoints": count, "customers": customers}
+    with tempfile.TemporaryDirectory(prefix="touchline-bench-") as folder:
+        stack = Stack(replace(DevstackSettings.from_environment(), folder=Path(folder) / "stack"))
+        stack.up()
+        try:
+            asyncio.run(_load(stack, count, customers))
+            figures["floor: consume and decode, /s"] = asyncio.run(_decode_floor(stack, count))
+            figures["floor: COPY, rows/s"] = asyncio.run(_copy_floor(stack, count, customers))
+            logs = Path(folder) / "logs"
+            for name, lifecycles, workers in (
+                ("one lifecycle, one process", "service-cycle", 1),
+                ("one lifecycle, two processes", "service-cycle", 2),
+                ("six lifecycles, one process", SIX, 1),
+            ):
+                rate, memory = asyncio.run(_fold(stack, logs, name, count, lifecycles, workers))
+                figures[f"{name}, /s"] = rate
+                figures[f"{name}, MiB resident"] = memory
+                console.print(f"{name}: {rate:,.0f}/s, {memory:,.0f} MiB", highlight=False)
+            half = figures["one lifecycle, one process, /s"] / 2
+            figures |= asyncio.run(_latency(stack, logs, half, seconds=5 if quick else 20))
+        finally:
+            stack.down()
+    table = Table("figure", "value", "of the decoding floor")
+    floor = figures["floor: consume and decode, /s"]
+    for name, value in figures.items():
+        table.add_row(name, f"{value:,.1f}", f"{value / floor:.2f}" if name.endswith("/s") else "")
+    console.print(table)
+    return figures
+
+
+def _settings(stack: Stack) -> ServiceSettings:
+    return read_settings(ServiceSettings, kafka_bootstrap_servers=stack.kafka_bootstrap, topic_prefix=PREFIX)
+
+
+async def _load(stack: Stack, count: int, customers: int) -> None:
+    async with Admin(_settings(stack), "bench") as admin:
+        await admin.ensure_topics([WantedTopic(TOPIC, PARTITIONS, {})])
+    producer = AIOKafkaProducer(
+        bootstrap_servers=stack.kafka_bootstrap, enable_idempotence=True, linger_ms=20, max_batch_size=256 * 1024
+    )
+    async with producer:
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("loading the topic", total=count)
+            waiting: list[Any] = []
+            for customer, value in workload.touchpoints(count, customers):
+                waiting.append(
+                    await producer.send(
+                        TOPIC,
+                        value,
+                        customer.encode(),
+                        partition=workload.partition(customer, PARTITIONS),
+                        headers=workload.headers_of(customer, value),
+                    )
+                )
+                if len(waiting) == 5000:
+                    await asyncio.gather(*waiting)
+                    progress.advance(task, len(waiting))
+                    waiting = []
+            await asyncio.gather(*waiting)
+
+
+async def _decode_floor(stack: Stack, count: int) -> float:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=stack.kafka_bootstrap, auto_offset_reset="earliest", max_partition_fetch_bytes=4 << 20
+    )
+    async with consumer:
+        consumer.assign([TopicPartition(TOPIC, number) for number in range(PARTITIONS)])
+        began, seen = time.perf_counter(), 0
+        while seen < count:
+            for records in (await consumer.getmany(timeout_ms=1000, max_records=10_000)).values():
+                for record in records:
+                    orjson.loads(record.value)
+                seen += len(records)
+        return count / (time.perf_counter() - began)
+
+
+async def _copy_floor(stack: Stack, count: int, customers: int) -> float:
+    rows = []
+    for customer, value in workload.touchpoints(count, customers):
+        data = orjson.loads(value)
+        rows.append((customer, parse_micros(data["occurred_at"]), data["id"], data["source"], data["type"], value))
+    connection = await asyncpg.connect(stack.create_database("bench_copy"))
+    try:
+        await connection.execute(
+            'CREATE TABLE rows (customer_id text COLLATE "C", occurred_at bigint, id text, source text, type text, '
+            "body bytea); CREATE INDEX ON rows (customer_id, occurred_at)"
+        )
+        began = time.perf_counter()
+        for start in range(0, count, 10_000):
+            await connection.copy_records_to_table("rows", records=rows[start : start + 10_000])
+        return count / (time.perf_counter() - began)
+    finally:
+        await connection.close()
+        stack.drop_database("bench_copy")
+
+
+async def _fold(stack: Stack, logs: Path, name: str, count: int, lifecycles: str, workers: int) -> tuple[float, float]:
+    """Touchpoints a second from the first seen progress to the last record, and resident memory at the end."""
+    database = stack.create_database("bench_fold")
+    arguments = [command("touchline-stage-engine"), "run", *(["--workers", str(workers)] if workers > 1 else [])]
+    engine = Service(
+        name.replace(" ", "-"), arguments, environment=_environment(stack, database, lifecycles), logs=logs
+    )
+    try:
+        with engine:
+            engine.wait_ready()
+            connection = await asyncpg.connect(database)
+            try:
+                rate = await _watch(connection, count)
+            finally:
+                await connection.close()
+            process = psutil.Process(engine.pid)
+            memory = sum(one.memory_info().rss for one in [process, *process.children(recursive=True)])
+            return rate, memory / (1 << 20)
+    finally:
+        stack.drop_database("bench_fold")
+
+
+def _environment(stack: Stack, database: str, lifecycles: str) -> dict[str, str]:
+    return stack.env() | {
+        "TOUCHLINE_DATABASE_URL": database,
+        "TOUCHLINE_TOPIC_PREFIX": PREFIX,
+        "TOUCHLINE_LIFECYCLES": lifecycles,
+        "TOUCHLINE_LOG_FORMAT": "json",
+    }
+
+
+async def _watch(connection: asyncpg.Connection, count: int) -> float:
+    query = f"SELECT coalesce(sum(folded + duplicates), 0) FROM stage_engine_{PREFIX}.partitions"
+    first: tuple[float, int] | None = None
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("folding", total=count)
+        deadline = time.monotonic() + 300
+        while True:
+            done = int(await connection.fetchval(query))
+            progress.update(task, completed=done)
+            if first is None and done:
+                first = (time.perf_counter(), done)
+            if done >= count and first is not None:
+                return (done - first[1]) / (time.perf_counter() - first[0])
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{done} of {count} folded in 300 s")
+            await asyncio.sleep(0.05)
+
+
+async def _latency(stack: Stack, logs: Path, rate: float, seconds: int) -> dict[str, float]:
+    """Milliseconds from sending a record to reading its move, read_committed, at a steady rate."""
+    prefix = "benchlatency"
+    database = stack.create_database("bench_latency")
+    environment = _environment(stack, database, "service-cycle") | {"TOUCHLINE_TOPIC_PREFIX": prefix}
+    engine = Service("latency", [command("touchline-stage-engine"), "run"], environment=environment, logs=logs)
+    sent: dict[str, float] = {}
+    took: list[float] = []
+    with engine:
+        engine.wait_ready()
+        topics = TOUCHPOINTS.full_name(prefix), STAGE_CHANGES.full_name(prefix)
+        consumer = AIOKafkaConsumer(bootstrap_servers=stack.kafka_bootstrap, isolation_level="read_committed")
+        producer = AIOKafkaProducer(bootstrap_servers=stack.kafka_bootstrap, enable_idempotence=True, linger_ms=5)
+        async with consumer, producer:
+            consumer.assign([TopicPartition(topics[1], number) for number in range(PARTITIONS)])
+            await consumer.seek_to_end()
+            reading = asyncio.create_task(_read_moves(consumer, sent, took))
+            began, number = time.perf_counter(), 0
+            for customer, value in workload.touchpoints(int(rate * seconds), 20_000, seed=2):
+                ahead = number / rate - (time.perf_counter() - began)
+                if ahead > 0.002:
+                    await asyncio.sleep(ahead)
+                number += 1
+                sent[orjson.loads(value)["id"]] = time.perf_counter()
+                await producer.send(
+                    topics[0], value, customer.encode(), partition=workload.partition(customer, PARTITIONS)
+                )
+            spent = time.perf_counter() - began
+            await asyncio.sleep(2)
+            reading.cancel()
+    stack.drop_database("bench_latency")
+    took.sort()
+    return {
+        "latency at half load: touchpoints/s": number / spent,
+        "latency at half load: moves seen": float(len(took)),
+        "latency at half load: p50 ms": 1000 * took[len(took) // 2],
+        "latency at half load: p99 ms": 1000 * took[int(len(took) * 0.99)],
+    }
+
+
+async def _read_moves(consumer: AIOKafkaConsumer, sent: dict[str, float], took: list[float]) -> None:
+    while True:
+        for records in (await consumer.getmany(timeout_ms=200)).values():
+            now = time.perf_counter()
+            for record in records:
+                touchpoint = (orjson.loads(record.value).get("reason") or {}).get("touchpoint_id")
+                if touchpoint in sent:
+                    took.append(now - sent.pop(touchpoint))
