@@ -1,4 +1,4 @@
-"""The example of a package that adds a source: built as a wheel, installed beside the tests, found by its entry point."""
+"""The example of a package that adds a source: built as a wheel, installed, found by its entry point."""
 
 import hashlib
 import hmac
@@ -51,11 +51,8 @@ def test_an_installed_package_adds_its_source(source, post, now, accepted):
     signature = hmac.new(b"secret", body, hashlib.sha256).hexdigest()
     config = SourceConfig("surveys", "pollbox", ("secret",))
     (touchpoint,) = accepted(source.read(post(body, x_pollbox_signature=signature), config, now))
-    assert (touchpoint.type, touchpoint.key, touchpoint.properties["score"]) == (
-        "survey_answered",
-        "email:ada@example.org",
-        9,
-    )
+    assert (touchpoint.type, touchpoint.key) == ("survey_answered", "email:ada@example.org")
+    assert touchpoint.properties["score"] == 9
     refused = source.read(post(body, x_pollbox_signature="00"), config, now)
     assert isinstance(refused, Refused)
 

@@ -1,4 +1,4 @@
-"""The memory of single-use tokens (``Understood.tokens``): what keeps a signature that covers no body from serving twice.
+"""The memory of single-use tokens (``Understood.tokens``), so that a signature which covers no body serves once.
 
 It is this process's own. Another replica, or this one after a restart, knows nothing of it; there a token can serve
 again until its timestamp is too old. To close that too, route a source that uses tokens to one replica.
