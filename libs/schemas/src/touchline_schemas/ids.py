@@ -36,3 +36,12 @@ def uuid7(unix_ms: int | None = None) -> UUID:
     value = (moment & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
     value &= ~(0xF << 76) & ~(0x3 << 62)
     return UUID(int=value | 0x7 << 76 | 0x2 << 62)
+
+
+def uuid7_text() -> str:
+    """A UUIDv7 of now as text, for hot code: the same as ``str(uuid7())`` without an object in between."""
+    random = int.from_bytes(os.urandom(10), "big")
+    # 12 bits beside the version, 62 beside the variant.
+    rest = f"{0x7000 | random >> 68:04x}{0x8000000000000000 | random & 0x3FFFFFFFFFFFFFFF:016x}"
+    moment = f"{time.time_ns() // 1_000_000:012x}"
+    return f"{moment[:8]}-{moment[8:]}-{rest[:4]}-{rest[4:8]}-{rest[8:]}"

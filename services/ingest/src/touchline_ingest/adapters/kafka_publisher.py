@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -57,9 +58,11 @@ class KafkaPublisher:
             Unavailable: no broker answered within the start-up time.
             ConfigurationError: a topic has another number of partitions than configured.
         """
+        prefix, partitions = self._settings.topic_prefix, self._settings.partitions
         async with kafka.Admin(self._settings, "touchline-ingest-admin") as admin:
             await admin.ensure_topics(
-                kafka.WantedTopic(self._names[topic.name], self._settings.partitions, topic.config()) for topic in WRITTEN
+                kafka.WantedTopic(self._names[topic.name], self._settings.partitions, topic.config())
+                for topic in WRITTEN
             )
             self._admin = admin
             self._producer = self._new_producer()
@@ -106,10 +109,8 @@ class KafkaPublisher:
         count = self._settings.partitions
         parts: dict[int, Part] = {}
         for index, record in enumerate(records):
-            if record.key is None:
-                partition = next(self._round_robin) % count
-            else:
-                partition = (murmur2(record.key) & 0x7FFFFFFF) % count
+            number = next(self._round_robin) if record.key is None else _hash(record.key)
+            partition = number % count
             part = parts.get(partition)
             if part is None:
                 part = parts[partition] = Part(shipment, self._lane(topic, partition))
@@ -182,6 +183,12 @@ class KafkaPublisher:
         if self._in_flight.records:
             log.error("stopped_with_unacknowledged_records", records=self._in_flight.records)
         self.connected.clear()
+
+
+@lru_cache(maxsize=32_768)
+def _hash(key: bytes) -> int:
+    """As Kafka's default partitioner; customers come back, and hashing in Python is dear."""
+    return murmur2(key) & 0x7FFFFFFF
 
 
 async def _stop(producer: AIOKafkaProducer, *, timeout: float) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from touchline_schemas.ids import idempotent_touchpoint_id
+from touchline_schemas.times import to_wire
 from touchline_schemas.touchpoint import MAX_ID, PostedTouchpoint
 from touchline_schemas.touchpoint_types import STAGE_SET
 
@@ -73,10 +74,11 @@ def judge(items: Sequence[Any], terms: Terms, *, now: datetime, name_item: NameI
         now: aware; the time of receipt.
     """
     latest = now + MAX_AHEAD
-    return [_judge(index, item, terms, now, latest, name_item) for index, item in enumerate(items)]
+    received_at = to_wire(now)
+    return [_judge(index, item, terms, received_at, latest, name_item) for index, item in enumerate(items)]
 
 
-def _judge(index: int, item: Any, terms: Terms, now: datetime, latest: datetime, name_item: NameItem) -> Verdict:
+def _judge(index: int, item: Any, terms: Terms, received_at: str, latest: datetime, name_item: NameItem) -> Verdict:
     if type(item) is not dict:
         error = item.error if isinstance(item, BrokenItem) else "a touchpoint is a JSON object"
         return Rejected(index, None, error)
@@ -92,8 +94,12 @@ def _judge(index: int, item: Any, terms: Terms, now: datetime, latest: datetime,
     if why:
         return Rejected(index, posted.id, why)
     touchpoint_id = posted.id or name_item(index)
-    touchpoint = posted.accepted(id=touchpoint_id, source=terms.source, received_at=now, backfill=terms.backfill)
-    record = touchpoint_record(touchpoint)
+    try:
+        record = touchpoint_record(
+            posted, id=touchpoint_id, source=terms.source, received_at=received_at, backfill=terms.backfill
+        )
+    except TypeError:
+        return Rejected(index, posted.id, "properties: hold a number that does not fit 64 bits: send it as a text")
     if len(record.value) > terms.touchpoint_bytes:
         size = f"{len(record.value)} bytes as JSON, {terms.touchpoint_bytes} are allowed"
         return Rejected(index, posted.id, f"too large: {size}: keep documents elsewhere and send their address")

@@ -1,11 +1,14 @@
 """What goes to Kafka: a touchpoint as a CloudEvent, or a dead letter."""
 
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+import orjson
 from touchline_schemas.cloudevents import Headers, to_headers
 from touchline_schemas.dead_letters import dead_letter
+from touchline_schemas.identity import keys_of
 from touchline_schemas.times import to_wire
-from touchline_schemas.touchpoint import Touchpoint
+from touchline_schemas.touchpoint import PostedTouchpoint
+from touchline_schemas.touchpoint_types import meaning_of
 
 TOUCHPOINT = "touchline.touchpoint"
 
@@ -15,8 +18,7 @@ _NOT_KEPT = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Record:
+class Record(NamedTuple):
     """One record to publish; ``key`` decides the partition, None leaves the choice open."""
 
     key: bytes | None
@@ -29,17 +31,57 @@ class Record:
         return len(self.value) + 300
 
 
-def touchpoint_record(touchpoint: Touchpoint) -> Record:
-    """The record of an accepted touchpoint: CloudEvents 1.0, binary mode, keyed by customer key."""
-    key = touchpoint.key
-    headers = to_headers(
-        id=touchpoint.id,
-        type=TOUCHPOINT,
-        source=f"/touchline/ingest/{touchpoint.source}",
-        time=to_wire(touchpoint.occurred_at),
-        subject=key,
-    )
-    return Record(key.encode(), touchpoint.to_json(), headers)
+def touchpoint_record(
+    posted: PostedTouchpoint,
+    *,
+    id: str,
+    source: str,
+    received_at: str,
+    backfill: bool | None,  # noqa: A002
+) -> Record:
+    """The record of an accepted touchpoint: CloudEvents 1.0, binary mode, keyed by customer key.
+
+    The same JSON as ``posted.accepted(…).to_json()`` (a test holds the two together), at a quarter of the cost: this
+    runs once for every touchpoint there is.
+
+    Args:
+        received_at: as on the wire.
+        backfill: overrides what was posted, unless None.
+
+    Raises:
+        TypeError: a property can't be written as JSON (an integer beyond 64 bits).
+    """
+    occurred_at = to_wire(posted.occurred_at)
+    channel, direction = posted.channel, posted.direction
+    if channel is None or direction is None:
+        meaning = meaning_of(posted.type)
+        channel, direction = channel or meaning.channel, direction or meaning.direction
+    customer_id, anonymous_id, email, external_id = (
+        posted.customer_id, posted.anonymous_id, posted.email, posted.external_id,
+    )  # fmt: skip
+    key = keys_of(
+        customer_id=customer_id, anonymous_id=anonymous_id, email=email, external_id=external_id, source=source
+    )[0]
+    data: dict[str, Any] = {"type": posted.type}
+    if customer_id is not None:
+        data["customer_id"] = customer_id
+    if anonymous_id is not None:
+        data["anonymous_id"] = anonymous_id
+    if email is not None:
+        data["email"] = email
+    if external_id is not None:
+        data["external_id"] = external_id
+    data["occurred_at"] = occurred_at
+    data["properties"] = posted.properties
+    data["machine"] = posted.machine
+    data["backfill"] = posted.backfill if backfill is None else backfill
+    data["id"] = id
+    data["channel"] = channel
+    data["direction"] = direction
+    data["received_at"] = received_at
+    data["source"] = source
+    headers = to_headers(id=id, type=TOUCHPOINT, source=f"/touchline/ingest/{source}", time=occurred_at, subject=key)
+    return Record(key.encode(), orjson.dumps(data), headers)
 
 
 def dead_letter_record(

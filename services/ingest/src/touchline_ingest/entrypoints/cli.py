@@ -1,5 +1,6 @@
 """``touchline-ingest``: every door a touchpoint comes through."""
 
+import gc
 from typing import Annotated
 
 import typer
@@ -33,8 +34,17 @@ async def _serve(settings: IngestSettings) -> process.Failed | None:
     from touchline_ingest import bootstrap
 
     service = bootstrap.build(settings)
+    _quiet_the_collector()
     sock = process.listen(settings.http_host, settings.http_port)
     failed = await process.run(service.app, sock, service.components, settings=settings)
     if failed is not None and isinstance(failed.error, ConfigurationError):
         raise failed.error
     return failed
+
+
+def _quiet_the_collector() -> None:
+    """Keep the cyclic collector off the hot path: a request leaves no cycles, and walking the whole application for
+    every few thousand touchpoints took a quarter of the time. What is there now stays for good."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from touchline_runtime.metrics import Metrics
 from touchline_runtime.problems import Problem
-from touchline_schemas.ids import uuid7
+from touchline_schemas.ids import uuid7_text
 
 from touchline_ingest.core.acceptance import Accepted, NameItem, named_by
 from touchline_ingest.core.bodies import is_lines, items_of
@@ -59,7 +59,7 @@ def names_for(source: str, idempotency_key: str | None) -> NameItem:
 
 def minted(_: int) -> str:
     """A new id."""
-    return str(uuid7())
+    return uuid7_text()
 
 
 def asked(request: Request, flag: str) -> bool:
