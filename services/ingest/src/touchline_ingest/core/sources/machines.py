@@ -12,10 +12,11 @@ _APPLE_PRIVACY_PROXY = "Mozilla/5.0"
 # Gmail's prefetch, before any human has seen the mail, poses as this browser of 2015.
 _GMAIL_PREFETCH = "Chrome/42.0.2311.135 Safari/537.36 Edge/12.246 Mozilla/5.0"
 
+# Cubot makes phones.
 _NAMES_ITSELF = re.compile(
-    r"bot\b|bots\b|crawl|spider|slurp|scan(?:ner|ning)|link ?check|link ?preview|bingpreview|facebookexternalhit"
+    r"(?<!cu)bots?\b|crawl|spider|slurp|scan(?:ner|ning)|link ?check|link ?preview|bingpreview|facebookexternalhit"
     r"|headlesschrome|phantomjs|puppeteer|selenium"
-    r"|^curl/|^wget/|^python|python-requests|python-urllib|^go-http-client|^java/|^okhttp/|^ruby|^php|libwww-perl|^axios/"
+    r"|^curl/|^wget/|^python|python-requests|python-urllib|^go-http-client|^java/|^ruby|^php|libwww-perl|^axios/"
     r"|barracuda|mimecast|proofpoint|safelinks|urldefense|bitdefender|trendmicro|trend micro|symantec|messagelabs"
     r"|fireeye|trellix|forcepoint|sophos|fortinet|ironport|zscaler|netcraft|virustotal|cloudmark|spamhaus",
     re.IGNORECASE,
