@@ -1,6 +1,7 @@
 """The fast fold and the naive one tell the same life, for lifecycles and touchpoints nobody chose."""
 
 import json
+import os
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -13,8 +14,10 @@ from touchline_stage_engine.core.state import StageState
 from touchline_stage_engine.core.timeline import Effective, Timeline
 from touchline_stage_engine.core.touchpoint import Touchpoint
 
+EXAMPLES = int(os.environ.get("TOUCHLINE_TEST_EXAMPLES", "120"))
+
 many = settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 

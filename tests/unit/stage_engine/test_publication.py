@@ -1,5 +1,6 @@
 """Whatever order touchpoints arrive in, subscribers hear one gapless chain that ends at the true stage."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -92,7 +93,11 @@ def assert_gapless(stream: Sequence[Numbered]) -> tuple[str | None, int]:
     return stage, level
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=int(os.environ.get("TOUCHLINE_TEST_EXAMPLES", "120")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(lifecycles(), touchpoints(), st.data())
 def test_any_arrival_order_ends_at_the_true_stage_by_a_gapless_chain(
     definition: dict[str, Any], some: list[Touchpoint], data: st.DataObject
