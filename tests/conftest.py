@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from touchline_devstack.settings import DevstackSettings
@@ -21,10 +23,18 @@ FORBID_SKIPS_VARIABLE = "TOUCHLINE_TESTS_FORBID_SKIPS"
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack_folder() -> Iterator[Path]:
+    """Where stacks live. Not below pytest's own folder: every run of pytest closes that to other users again, and
+    root's PostgreSQL runs as another user. Removed at the end, since pytest would keep three of them.
+    """
+    with tempfile.TemporaryDirectory(prefix="touchline-tests-") as folder:
+        yield Path(folder).resolve()
+
+
+@pytest.fixture(scope="session")
+def stack(stack_folder: Path) -> Iterator[Stack]:
     """Kafka and PostgreSQL, up. Fault tests that stop or kill a server must start it again."""
-    # The folder holds a broker's and a database's data: not left behind for pytest's three last runs.
-    folder = tmp_path_factory.mktemp("stack", numbered=True)
+    folder = stack_folder / "session"
     stack = Stack(replace(DevstackSettings.from_environment(), folder=folder))
     try:
         stack.up()

@@ -34,7 +34,7 @@ def choose(settings: DevstackSettings, remembered: StackState, engine_answers: C
         return fresh[0]
 
     def one(given: str | None, known: ServerState) -> Kind:
-        own = known.kind if known.kind in ("docker", "embedded") else None
+        own = known.kind if known.address is not None and known.kind in ("docker", "embedded") else None
         if given is not None and (own is None or given != known.address):
             return "given"
         return own if own is not None else of_a_new_folder()

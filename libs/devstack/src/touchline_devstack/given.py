@@ -30,6 +30,9 @@ class GivenServer:
     def stop(self) -> bool:
         return False
 
+    def take_down(self) -> bool:
+        return False
+
     def kill(self) -> None:
         raise DevstackError(f"{self.title} was given by {self._variable}: it is not ours to kill.")
 

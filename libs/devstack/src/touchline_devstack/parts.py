@@ -16,6 +16,9 @@ class Part(Protocol):
     def stop(self) -> bool:
         """Stop it cleanly, keeping its data. False when it didn't run, or isn't ours to stop."""
 
+    def take_down(self) -> bool:
+        """What `down` does with it: stop it, and remove its container if it lives in one. False as in `stop`."""
+
     def kill(self) -> None:
         """SIGKILL, as a crash would."""
 

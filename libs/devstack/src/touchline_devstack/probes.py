@@ -94,13 +94,12 @@ def query(url: str, sql: str, timeout: float = 5.0) -> Any:
     return run_apart(ask)
 
 
-def wait_until_well(trouble: Callable[[], str | None], deadline: float) -> str | None:
-    """Ask until there is no trouble or time.monotonic() passes `deadline`; the last trouble, or None."""
-    while (found := trouble()) is not None:
-        if time.monotonic() > deadline:
-            return found
+def wait_until_well(trouble: Callable[[], str | None], timeout: float) -> str | None:
+    """Ask until there is no trouble or `timeout` seconds are over; the last trouble, or None."""
+    deadline = time.monotonic() + timeout
+    while (found := trouble()) is not None and time.monotonic() < deadline:
         time.sleep(0.05)
-    return None
+    return found
 
 
 class _Hushed:

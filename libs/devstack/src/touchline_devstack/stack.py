@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from threading import Lock
 
 from touchline_devstack.choice import Choice, choose
+from touchline_devstack.containers import KafkaContainerServer, PostgresContainerServer, engine_answers
 from touchline_devstack.databases import create_database, drop_database
+from touchline_devstack.embedded.archive import kafka_runtime
 from touchline_devstack.embedded.jars import JarCache, JarLock
-from touchline_devstack.embedded.java import find_java
 from touchline_devstack.embedded.kafka import KafkaServer
 from touchline_devstack.embedded.locks import exclusive_lock
 from touchline_devstack.embedded.postgres import PostgresServer
@@ -64,7 +65,7 @@ class Stack:
         settings: DevstackSettings,
         *,
         narrator: Narrator | None = None,
-        engine_answers: Callable[[], bool] = lambda: False,
+        engine_answers: Callable[[], bool] = engine_answers,
     ) -> None:
         self.settings = settings
         self._narrator = narrator if narrator is not None else Silent()
@@ -81,16 +82,18 @@ class Stack:
             return any(_both(lambda part: part.start(), parts))
 
     def down(self) -> bool:
-        """Stop what runs, cleanly; the data stays. False when nothing ran. Given servers are left alone."""
+        """Stop what runs, cleanly. False when nothing ran. Given servers are left alone.
+
+        The embedded servers' data stays; Docker's containers are removed.
+        """
         with self._parts() as parts:
-            return any(_both(lambda part: part.stop(), parts))
+            return any(_both(lambda part: part.take_down(), parts))
 
     def remove(self) -> None:
         """Remove the data and logs of a stack that was taken down, and its ports and passwords with them."""
         with self._parts() as parts:
-            running = [p.title for p in (parts.kafka, parts.postgres) if p.pid() is not None]
-            if running:
-                raise DevstackError(f"{' and '.join(running)} still run: `down` first.")
+            if running := [part.title for part in (parts.kafka, parts.postgres) if part.pid() is not None]:
+                raise DevstackError(f"{' and '.join(running)} still running: `down` first.")
             for name in ("kafka", "postgres", "postgres.new", "logs"):
                 shutil.rmtree(self.settings.folder / name, ignore_errors=True)
         self._state_file.unlink(missing_ok=True)
@@ -165,7 +168,7 @@ class Stack:
     @contextmanager
     def _parts(self) -> Iterator[Parts]:
         """The folder's servers, with its lock held; whatever the block changes in the state is saved, errors or not."""
-        with exclusive_lock(self.settings.folder / "stack.lock", _LOCK_TIMEOUT):
+        with exclusive_lock(self.settings.folder / "stack.lock", _LOCK_TIMEOUT, self._narrator.say):
             state = StackState.load(self._state_file)
             save_one_at_a_time = Lock()
 
@@ -185,12 +188,18 @@ class Stack:
         if kind == "given" and self.settings.kafka_bootstrap_servers is not None:
             return given_kafka(self.settings.kafka_bootstrap_servers)
         state.kafka.kind = kind
-        return KafkaServer(self.settings.folder, state.kafka, remember, self._jars, find_java, self._narrator)
+        if kind == "docker":
+            return KafkaContainerServer(self.settings.folder, state.kafka)
+        return KafkaServer(
+            self.settings.folder, state.kafka, remember, lambda: kafka_runtime(self._jars, self._narrator)
+        )
 
     def _postgres(self, kind: Kind, state: StackState, remember: Callable[[], None]) -> Part:
         if kind == "given" and self.settings.database_url is not None:
             return given_postgres(self.settings.database_url)
         state.postgres.kind = kind
+        if kind == "docker":
+            return PostgresContainerServer(self.settings.folder, state.postgres)
         return PostgresServer(self.settings.folder, state.postgres, remember)
 
 

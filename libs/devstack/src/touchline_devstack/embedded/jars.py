@@ -116,7 +116,7 @@ class JarCache:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with exclusive_lock(self.folder / "lock", timeout=900):
+            with exclusive_lock(self.folder / "lock", 900, narrator.say):
                 if not self.is_complete():  # another clone may have been faster
                     self._fill(narrator)
         except OSError as error:

@@ -7,31 +7,39 @@ import signal
 import subprocess
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from touchline_devstack.embedded import ports
-from touchline_devstack.embedded.jars import JarCache
 from touchline_devstack.embedded.pids import ProcessIdentity, launch
 from touchline_devstack.embedded.server import EmbeddedServer, tail
 from touchline_devstack.embedded.state import ServerState
 from touchline_devstack.errors import ServerError
-from touchline_devstack.narrate import Narrator
 from touchline_devstack.probes import kafka_trouble
 
-# 512 MB is plenty for one node. The JVM's defaults otherwise: stopping the compiler at its first tier would start the
-# broker 0.8 s sooner (2.1 s instead of 2.9 s on two cores) and cost throughput for as long as it runs.
-_JVM = (
-    "-Xmx512m",
-    "-Djava.awt.headless=true",
-    "--enable-native-access=ALL-UNNAMED",
-    "--sun-misc-unsafe-memory-access=allow",
-)
+# 512 MB is plenty for one node. The rest is the JVM's own choice: stopping its compiler at the first tier would start
+# the broker a little sooner and cost throughput for as long as it runs.
+_JVM = ("-Xmx512m", "-Djava.awt.headless=true")
 _LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSXXX",
     "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
 )
+
+
+@dataclass(frozen=True)
+class KafkaRuntime:
+    """What it takes to run a program of Kafka's: a Java, the jars, options for it, and options for the broker alone."""
+
+    executable: Path
+    classpath: str
+    options: tuple[str, ...] = ()
+    broker_options: tuple[str, ...] = ()
+
+    def java(self, *options: str) -> list[str]:
+        """The command line up to the main class."""
+        return [str(self.executable), *self.options, *options, *_LOGGING, "-cp", self.classpath]
 
 
 class KafkaServer(EmbeddedServer):
@@ -45,14 +53,12 @@ class KafkaServer(EmbeddedServer):
         folder: Path,
         state: ServerState,
         remember: Callable[[], None],
-        jars: JarCache,
-        java: Callable[[], Path],
-        narrator: Narrator,
+        runtime: Callable[[], KafkaRuntime],
     ) -> None:
+        """`runtime` is asked at each start, not before: it may have to download."""
         super().__init__(folder, state, remember)
-        self._jars = jars
-        self._java = java
-        self._narrator = narrator
+        self._ask_for_runtime = runtime
+        self._runtime: KafkaRuntime | None = None
         self._properties = folder / "kafka" / "server.properties"
         self._data = folder / "kafka" / "data"
 
@@ -65,7 +71,7 @@ class KafkaServer(EmbeddedServer):
         return self.folder / "logs" / "kafka.log"
 
     def prepare(self) -> None:
-        self._jars.ensure(self._narrator)
+        self._runtime = self._ask_for_runtime()
         self._data.mkdir(parents=True, exist_ok=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
 
@@ -76,12 +82,13 @@ class KafkaServer(EmbeddedServer):
         return [self.state.port, self.state.controller_port]
 
     def launch(self) -> ProcessIdentity:
+        if self._runtime is None:
+            raise AssertionError("launch() comes after prepare()")
         self._properties.write_text(self._configuration(), "utf-8")
-        java = str(self._java())
         if not (self._data / "meta.properties").exists():
-            self._format(java)
+            self._format(self._runtime)
         return launch(
-            [java, *_JVM, *_LOGGING, "-cp", self._jars.classpath(), "kafka.Kafka", self.marker],
+            [*self._runtime.java(*self._runtime.broker_options, *_JVM), "kafka.Kafka", self.marker],
             marker=self.marker,
             log=self.log,
             cwd=self.log.parent,
@@ -97,16 +104,11 @@ class KafkaServer(EmbeddedServer):
     def ask_to_stop(self, process: ProcessIdentity) -> bool:
         return process.stop(signal.SIGTERM, self.stop_timeout)
 
-    def _format(self, java: str) -> None:
+    def _format(self, runtime: KafkaRuntime) -> None:
         """Give the folder its cluster id. A cluster id is 16 random bytes in base64url without padding."""
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        # fmt: off
-        command = [
-            java, "-Xmx128m", "-XX:TieredStopAtLevel=1", *_LOGGING, "-cp", self._jars.classpath(),
-            "kafka.tools.StorageTool", "format", "--cluster-id", cluster_id, "--config", self.marker,
-            "--ignore-formatted",
-        ]
-        # fmt: on
+        command = [*runtime.java("-Xmx128m"), "kafka.tools.StorageTool", "format", "--ignore-formatted"]
+        command += ["--cluster-id", cluster_id, "--config", self.marker]
         with self.log.open("ab") as log:
             done = subprocess.run(  # noqa: S603 - our own command line
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, timeout=120

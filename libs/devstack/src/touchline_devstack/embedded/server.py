@@ -102,6 +102,9 @@ class EmbeddedServer(ABC):
         self.state.process = None
         return True
 
+    def take_down(self) -> bool:
+        return self.stop()
+
     def kill(self) -> None:
         """SIGKILL it and its children, as a crash of the machine would. The pid stays recorded, as after a crash."""
         process = self.find()
