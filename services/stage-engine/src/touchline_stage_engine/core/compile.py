@@ -75,6 +75,11 @@ class CompiledStage:
     waits: tuple[int, ...] = (NEVER,)
     """How long after the base the next timer is due, by open stall level (0: none)."""
 
+    @property
+    def on_path(self) -> bool:
+        """Whether the stage is one of the ordered ones."""
+        return self.position != OFF_PATH
+
 
 @dataclass(slots=True, eq=False)
 class CompiledLifecycle:
