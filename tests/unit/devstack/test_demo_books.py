@@ -54,7 +54,7 @@ def sound() -> Counted:
     return Counted(
         accepted=4, rejected=1, touchpoints=touchpoints, facts=told, stages=stages, actions=actions, folded=2,
         reports_folded=1, erased=0, dead_letters=1, doors_dead_lettered=1, lag={"engine": 0, "notifier": 0},
-        received={action("sent")["action_id"]: 1}, badly_signed=0, customers_known=1,
+        received={action("sent")["action_id"]: 1}, badly_signed=0, inbox={"mails": 1}, customers_known=1,
     )  # fmt: skip
 
 

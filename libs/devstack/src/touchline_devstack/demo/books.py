@@ -4,17 +4,22 @@ Each ledger takes one record after another (``ce_id``, ``ce_type``, the JSON dat
 and a list of complaints where what was read can't be right.
 """
 
+import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from touchline_schemas.dead_letters import ORIGIN, REASON
 from touchline_schemas.identity import keys_of
 from touchline_schemas.ids import action_id
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE
 
 Data = dict[str, Any]
 
+_OF_A_TOPIC = re.compile(r"[^/\s]+/\d+/\d+")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d\d:\d\d\b")
 ENOUGH_COMPLAINTS = 20
 """More of one kind say nothing more."""
 
@@ -24,21 +29,14 @@ class TouchpointLedger:
     """Every touchpoint on the topic; those that the notifier reports apart, for nobody posted them."""
 
     published: int = 0
-    reported: int = 0
     by_key: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     occurred: dict[tuple[str, str], datetime] = field(default_factory=dict)
     reports: set[str] = field(default_factory=set)
+    reports_by_key: Counter[str] = field(default_factory=Counter)
 
     def add(self, data: Data) -> None:
         """Read one touchpoint."""
         source, identifier = data["source"], data["id"]
-        if source == NOTIFIER_SOURCE:
-            self.reported += 1
-            self.reports.add(identifier)
-            return
-        self.published += 1
-        name = (source, identifier)
-        self.occurred[name] = datetime.fromisoformat(data["occurred_at"])
         key = keys_of(
             customer_id=data.get("customer_id"),
             anonymous_id=data.get("anonymous_id"),
@@ -46,6 +44,13 @@ class TouchpointLedger:
             external_id=data.get("external_id"),
             source=source,
         )[0]
+        if source == NOTIFIER_SOURCE:
+            self.reports_by_key[key] += identifier not in self.reports
+            self.reports.add(identifier)
+            return
+        self.published += 1
+        name = (source, identifier)
+        self.occurred[name] = datetime.fromisoformat(data["occurred_at"])
         self.by_key.setdefault(key, set()).add(name)
 
     @property
@@ -177,6 +182,14 @@ class ActionLedger:
         self.sent[data["action_id"]] += data["outcome"] == "sent"
 
     @property
+    def under_way(self) -> int:
+        """Actions that are decided and not yet delivered, or that wait a moment by their play's own delay."""
+        return sum(
+            data["outcome"] == "decided" or (data["outcome"] == "held" and (data["reason"] or "").startswith("waits"))
+            for data in self.last.values()
+        )
+
+    @property
     def outcomes(self) -> Counter[str]:
         """How many actions ended how."""
         return Counter(data["outcome"] for data in self.last.values())
@@ -185,7 +198,7 @@ class ActionLedger:
     def reasons(self) -> Counter[str]:
         """Why actions were held back, cancelled, or failed."""
         return Counter(
-            f"{data['outcome']}: {data['reason']}"
+            f"{data['outcome']}: {_MOMENT.sub('…', data['reason'] or '')}"
             for data in self.last.values()
             if data["outcome"] in ("held", "cancelled", "failed")
         )
@@ -197,13 +210,28 @@ class ActionLedger:
             fact = facts.ids.get(data["fact_id"])
             if fact is None:
                 found.append(f"action {identifier} of play {data['play']}: its fact {data['fact_id']} is on no topic")
-            elif fact["backfill"]:
+            elif fact["backfill"] and data["outcome"] != "held":
                 found.append(f"action {identifier} of play {data['play']} acts on a fact of the past")
             if str(action_id(data["play"], data["fact_id"])) != identifier:
                 found.append(f"action {identifier} is not what play {data['play']} and its fact make")
             if self.sent[identifier] > 1:
                 found.append(f"action {identifier} was sent {self.sent[identifier]} times")
         return (self.complaints + found)[:ENOUGH_COMPLAINTS]
+
+
+@dataclass
+class DeadLetterLedger:
+    """What could not be understood, by where it came from."""
+
+    total: int = 0
+    at_the_doors: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, headers: Mapping[str, bytes]) -> None:
+        """Read one dead letter. Its origin is a topic's record, else the endpoint it was posted to."""
+        self.total += 1
+        self.at_the_doors += _OF_A_TOPIC.fullmatch(headers[ORIGIN].decode()) is None
+        self.reasons[headers[REASON].decode()] += 1
 
 
 def _name(line: tuple[str, str, int]) -> str:

@@ -46,6 +46,11 @@ class Person:
         """The sales team's deal with them."""
         return f"deal-{self.number:05d}"
 
+    @property
+    def keys(self) -> list[str]:
+        """What their touchpoints may be filed under."""
+        return [self.customer_id, f"anon:{self.anonymous_id}", f"email:{self.email}"]
+
     def identifier(self, kind: Identifier) -> str:
         """One of their identifiers."""
         return {

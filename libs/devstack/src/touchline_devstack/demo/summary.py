@@ -35,6 +35,7 @@ class Counted:
     lag: dict[str, int]
     received: dict[str, int]
     badly_signed: int
+    inbox: dict[str, int]
     customers_known: int
     seconds: dict[str, float] = field(default_factory=dict)
     samples_wrong: list[str] = field(default_factory=list)
@@ -62,7 +63,7 @@ def summary(counted: Counted) -> dict[str, Any]:
         "actions": dict(sorted(actions.outcomes.items())),
         "actions_reasons": dict(actions.reasons.most_common()),
         "reported_by_notifier": {"published": len(counted.touchpoints.reports), "folded": counted.reports_folded},
-        "received": {"messages": len(counted.received), "badly_signed": counted.badly_signed},
+        "received": counted.inbox,
         "lag": sum(counted.lag.values()),
         "lag_by_group": counted.lag,
         "seconds": {name: round(value, 1) for name, value in counted.seconds.items()},

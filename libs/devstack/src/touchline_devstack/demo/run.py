@@ -1,0 +1,309 @@
+"""The demo from beginning to end: premises, months of touchpoints, live scenes, and sums that must add up."""
+
+import asyncio
+import heapq
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from touchline_devstack.demo import show as views
+from touchline_devstack.demo.company import NAME, Company
+from touchline_devstack.demo.database import folded
+from touchline_devstack.demo.doors import Answers, ApiDoor, Door, DoorError
+from touchline_devstack.demo.kit import HISTORY
+from touchline_devstack.demo.live import LiveDay
+from touchline_devstack.demo.people import SOURCES, Deed, Mistake, Person
+from touchline_devstack.demo.phases import Phases, divide
+from touchline_devstack.demo.show import Show
+from touchline_devstack.demo.site import Site
+from touchline_devstack.demo.stories import tell
+from touchline_devstack.demo.summary import Counted, faults, summary
+from touchline_devstack.demo.witness import Witness
+
+STORY_LIFECYCLE = "service-cycle"
+_SCENES_A_SECOND = 1.2
+_SCENES_FOR = 15.0
+"""With --once: seconds in which scenes begin; then those that are under way play to their end."""
+_LAST_SCENE = 25.0
+_SETTLE_SECONDS = 90.0
+_STILL_SECONDS = 3.0
+_TRY = 25
+
+
+class DoesNotAddUp(Exception):  # noqa: N818 - it is the finding, not a fault of the demo
+    """The demo ran, and its numbers are wrong."""
+
+    def __init__(self, reasons: list[str]) -> None:
+        super().__init__("the numbers don't add up:\n  " + "\n  ".join(reasons))
+        self.reasons = reasons
+
+
+@dataclass
+class Options:
+    """What the command line says."""
+
+    once: bool
+    customers: int
+    seed: int
+
+
+@dataclass
+class Demo:
+    """One run, on premises that are up."""
+
+    site: Site
+    show: Show
+    options: Options
+    stop: asyncio.Event
+    answers: Answers = field(default_factory=Answers)
+    erased_at: dict[Person, datetime] = field(default_factory=dict)
+
+    async def run(self) -> dict[str, Any]:
+        """All of it; the summary.
+
+        Raises:
+            DoesNotAddUp: the sums are wrong; the summary is written all the same.
+        """
+        began = time.monotonic()
+        now = datetime.now(UTC)
+        # The patience with quiet customers should end just after everything is loaded.
+        loaded = now + timedelta(seconds=8 + self.options.customers / 130)
+        company = Company(self.options.seed, now, loaded, customers=self.options.customers)
+        with self.show.step(f"{NAME}: eight months of {company.customers:,} people are made up"):
+            phases = await asyncio.to_thread(divide, company.deliveries(), now)
+            day = LiveDay(company)
+            await asyncio.to_thread(lambda: day.regulars)
+        limits = httpx.Limits(max_keepalive_connections=20)
+        async with (
+            httpx.AsyncClient(timeout=60, trust_env=False, limits=limits) as http,
+            Witness(self.site.kafka_bootstrap, self.site.prefix) as witness,
+        ):
+            await self._load(http, witness, phases)
+            stages = await self._stages(http)
+            self._addresses()
+            await self._live(http, witness, day, stages)
+            await self._settle(witness)
+            counted = await self._count(http, witness, company)
+            told = summary(counted)
+            told["seconds"] = {name: round(value, 1) for name, value in self.show.seconds.items()}
+            told["seconds"]["in all"] = round(time.monotonic() - began, 1)
+            self._write(told)
+            lag = sum(counted.lag.values())
+            self.show.console.print(views.board(witness, stages, accepted=self.answers.accepted, lag=lag))
+            people = [person for person in company.people if person not in self.erased_at]
+            self.show.console.print(
+                views.stories(
+                    await tell(http, self._url("stage-engine"), _interesting(people, witness), STORY_LIFECYCLE)
+                )
+            )
+            self.show.say(views.summary_line(told))
+            wrong = faults(counted)
+            if wrong:
+                raise DoesNotAddUp(wrong)
+            return told
+
+    def _url(self, service: str) -> str:
+        return self.site.services[service].url
+
+    def _doors(self, http: httpx.AsyncClient) -> dict[str, Door]:
+        keys, url = self.site.kit.secrets.write_keys, self._url("ingest")
+        return {source: ApiDoor(http, url, keys[source]) for source in SOURCES}
+
+    async def _load(self, http: httpx.AsyncClient, witness: Witness, phases: Phases) -> None:
+        total = len(phases.history) + len(phases.recent)
+        doors = self._doors(http)
+        with self.show.step(f"{total:,} touchpoints arrive"), self.show.progress("posted", total) as bar:
+            past = ApiDoor(http, self._url("ingest"), self.site.kit.secrets.write_keys[HISTORY], backfill=True)
+            for start in range(0, len(phases.history), 2000):
+                await self._post(past, phases.history[start : start + 2000])
+                bar.advance(bar.task_ids[0], 2000)
+            for by_source in phases.slices():
+                # Side by side, as systems do; but no system's yesterday comes after another's today.
+                await asyncio.gather(*(self._post(doors[source], told) for source, told in by_source.items()))
+                bar.advance(bar.task_ids[0], sum(map(len, by_source.values())))
+        with self.show.step("the engine folds them"), self.show.progress("folded", total) as bar:
+            await self._until(lambda: self._caught_up(witness, bar.update, bar.task_ids[0]), 240.0)
+
+    async def _post(self, door: Door, told: Sequence[Deed | Mistake]) -> None:
+        try:
+            self.answers.add(await door.post(told))
+        except DoorError:
+            self.site.check_alive()  # a service that ended says more than the door that it no longer opens
+            raise
+
+    async def _caught_up(self, witness: Witness, update: Callable[..., None], task: Any) -> bool:
+        lag = await witness.lag()
+        update(task, completed=max(0, witness.touchpoints.published - sum(lag.values())))
+        return not any(lag.values())
+
+    async def _until(self, holds: Callable[[], Any], seconds: float) -> bool:
+        """Wait for a condition; False when it doesn't come true in time."""
+        deadline = time.monotonic() + seconds
+        while not await holds():
+            self.site.check_alive()
+            if time.monotonic() > deadline:
+                return False
+            await asyncio.sleep(0.3)
+        return True
+
+    async def _stages(self, http: httpx.AsyncClient) -> dict[str, tuple[str, ...]]:
+        """Each running lifecycle's stages, in order."""
+        listed = (await http.get(f"{self._url('stage-engine')}/v1/lifecycles")).raise_for_status().json()["items"]
+        return {item["name"]: (*item["stages"], *item["off_path"]) for item in listed}
+
+    def _addresses(self) -> None:
+        rows = [
+            ("the console", f"{self._url('stage-engine')}/"),
+            ("query API", f"{self._url('stage-engine')}/docs"),
+            ("ingest", f"{self._url('ingest')}/docs"),
+            ("notifier", f"{self._url('notifier')}/docs"),
+            ("Kafka", self.site.kafka_bootstrap),
+            ("PostgreSQL", self.site.database_url),
+        ]
+        self.show.console.print(views.addresses(rows))
+
+    async def _live(
+        self, http: httpx.AsyncClient, witness: Witness, day: LiveDay, stages: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        """Scenes as they happen; with --once for a while, else until Ctrl-C."""
+        doors = self._doors(http)
+        if not self.options.once:
+            self.show.say("Live touchpoints arrive now. Ctrl-C ends the demo and checks the sums.")
+        erasing = asyncio.create_task(self._erase(day.company))
+        started = time.monotonic()
+        waiting: list[tuple[datetime, str, Deed]] = []
+        scenes, last_look = 0, 0.0
+        company_watch = (day.company.live_from + day.company.live_for - datetime.now(UTC)).total_seconds()
+        play_until = max(_SCENES_FOR, company_watch - _LAST_SCENE)
+        self.site.open_to_visitors = True
+        with self.show.step("live touchpoints arrive"), self.show.live() as live:
+            while True:
+                elapsed = time.monotonic() - started
+                playing = not self.stop.is_set() and not (self.options.once and elapsed > play_until)
+                if playing and scenes < elapsed * _SCENES_A_SECOND:
+                    for deed in day.scene(scenes, datetime.now(UTC)):
+                        heapq.heappush(waiting, (deed.at, deed.id, deed))
+                    scenes += 1
+                due = []
+                while waiting and waiting[0][0] <= datetime.now(UTC):
+                    due.append(heapq.heappop(waiting)[2])
+                await asyncio.gather(*(self._post(doors[deed.source], [deed]) for deed in due))
+                if not playing and (not waiting or self.stop.is_set()):
+                    break
+                self.site.check_alive()
+                if live is not None and elapsed - last_look > 1:
+                    last_look = elapsed
+                    lag = sum((await witness.lag()).values())
+                    live.update(views.board(witness, stages, accepted=self.answers.accepted, lag=lag))
+                await asyncio.sleep(0.1)
+            await erasing
+
+    async def _erase(self, company: Company) -> None:
+        """Somebody asks to be forgotten."""
+        person = next((person for person in company.people if person.habit == "hurt"), None)
+        if person is None:
+            return
+        await self.site.run_command("touchline-stage-engine", "erase", person.customer_id)
+        self.erased_at[person] = datetime.now(UTC)
+
+    async def _settle(self, witness: Witness) -> None:
+        """Wait until nothing moves any more: no lag, nothing under way, and no new record for a while."""
+        read, since = witness.read, time.monotonic()
+
+        async def still() -> bool:
+            nonlocal read, since
+            lag = await witness.lag()
+            quiet = not any(lag.values()) and not witness.actions.under_way and await witness.caught_up()
+            if not quiet or witness.read != read:
+                read, since = witness.read, time.monotonic()
+            return time.monotonic() - since > _STILL_SECONDS
+
+        with self.show.step("everything comes to rest"):
+            await self._until(still, _SETTLE_SECONDS)
+
+    async def _count(self, http: httpx.AsyncClient, witness: Witness, company: Company) -> Counted:
+        with self.show.step("the sums are checked"):
+            posted, reported, customers = await folded(self.site.database_url, self.site.engine_schema)
+            erased = sum(
+                witness.touchpoints.occurred[name] <= when
+                for person, when in self.erased_at.items()
+                for name in witness.touchpoints.of(person.keys)
+            )
+            extra = witness.touchpoints.published + witness.dead_letters.at_the_doors - self.answers.accepted
+            return Counted(
+                accepted=self.answers.accepted + max(0, min(extra, self.answers.resent)),
+                rejected=self.answers.rejected,
+                touchpoints=witness.touchpoints,
+                facts=witness.facts,
+                stages=witness.stages,
+                actions=witness.actions,
+                folded=posted,
+                reports_folded=reported,
+                erased=erased,
+                dead_letters=witness.dead_letters.total,
+                doors_dead_lettered=witness.dead_letters.at_the_doors,
+                lag=await witness.lag(),
+                received=dict(self.site.inbox.by_action()),
+                badly_signed=self.site.inbox.badly_signed,
+                inbox=self.site.inbox.counts(),
+                customers_known=customers,
+                samples_wrong=await self._samples(http, witness, company),
+            )
+
+    async def _samples(self, http: httpx.AsyncClient, witness: Witness, company: Company) -> list[str]:
+        """Ask the query API about some customers, and hold its answers against the books."""
+        wrong = []
+        known = [person for person in company.people if witness.touchpoints.of([person.customer_id])]
+        for person in known[:: max(1, len(known) // _TRY)]:
+            answer = await http.get(f"{self._url('stage-engine')}/v1/customers/{person.customer_id}")
+            if person in self.erased_at:
+                if answer.status_code != httpx.codes.NOT_FOUND:
+                    wrong.append(f"{person.customer_id} was erased, and the API answers {answer.status_code}")
+                continue
+            told = answer.raise_for_status().json()
+            expected = len(witness.touchpoints.of(person.keys)) + witness.touchpoints.reports_by_key[person.customer_id]
+            if told["touchpoints"] != expected:
+                wrong.append(f"{person.customer_id}: the API says {told['touchpoints']} touchpoints, not {expected}")
+            for lifecycle, stage in told["stages"].items():
+                booked = witness.facts.stages.get((person.customer_id, lifecycle))
+                if (stage["stage"], stage["sequence"]) != booked:
+                    wrong.append(
+                        f"{person.customer_id} in {lifecycle}: the API says {stage['stage']}, the facts {booked}"
+                    )
+        return wrong
+
+    def _write(self, told: Mapping[str, Any]) -> None:
+        path = self.site.summary_file
+        path.write_text(json.dumps(told, indent=2) + "\n")
+        self.show.say(f"[dim]{path}[/]")
+
+
+def _interesting(people: Sequence[Person], witness: Witness) -> list[Person]:
+    """One of each of some habits, with the most moves."""
+    moves: dict[str, int] = {}
+    for (customer, lifecycle), (_, sequence) in witness.facts.stages.items():
+        if lifecycle == STORY_LIFECYCLE:
+            moves[customer] = sequence
+    chosen = []
+    for habit in ("eager", "hurt", "returning", "office"):
+        those = [person for person in people if person.habit == habit and person.customer_id in moves]
+        if those:
+            chosen.append(max(those, key=lambda person: moves[person.customer_id]))
+    return chosen
+
+
+async def demo(options: Options, site: Site, show: Show, stop: asyncio.Event) -> dict[str, Any]:
+    """Enter the premises, run, and leave them as they were.
+
+    Raises:
+        DevstackError, DoorError: something did not start, or ended.
+        DoesNotAddUp: it ran, and the numbers are wrong.
+    """
+    async with site:
+        return await Demo(site, show, options, stop).run()
+
