@@ -10,6 +10,7 @@ from touchline_runtime.metrics import Metrics
 from touchline_runtime.process import Component
 
 from touchline_ingest import metrics as declared
+from touchline_ingest.adapters.fetching import Fetcher
 from touchline_ingest.adapters.in_flight import InFlight
 from touchline_ingest.adapters.kafka_publisher import KafkaPublisher
 from touchline_ingest.adapters.publisher import Publisher
@@ -17,6 +18,7 @@ from touchline_ingest.adapters.sources_watch import REMEDY, SourcesWatch
 from touchline_ingest.core.sources.registry import ENTRY_POINT_GROUP, Registry, build_registry
 from touchline_ingest.entrypoints.app import ingest_app
 from touchline_ingest.entrypoints.reception import Reception
+from touchline_ingest.entrypoints.relay import Relay
 from touchline_ingest.settings import IngestSettings
 
 
@@ -41,29 +43,28 @@ def build(settings: IngestSettings) -> Service:
     """
     settings.need("kafka_bootstrap_servers")
     metrics = Metrics(declared.ALL)
-    watch = sources(settings, metrics)
 
     def show(in_flight: InFlight) -> None:
         metrics.gauge(declared.IN_FLIGHT_RECORDS).set_function(lambda: in_flight.records)
         metrics.gauge(declared.IN_FLIGHT_BYTES).set_function(lambda: in_flight.bytes)
 
     publisher = KafkaPublisher(settings, watch=show)
-    return Service(application(settings, watch, publisher, metrics), [publisher, watch])
+    app, watch = application(settings, publisher, metrics)
+    return Service(app, [publisher, watch])
 
 
-def sources(settings: IngestSettings, metrics: Metrics) -> SourcesWatch:
-    """The sources of the configured file.
+def application(
+    settings: IngestSettings, publisher: Publisher, metrics: Metrics, fetcher: Fetcher | None = None
+) -> tuple[FastAPI, SourcesWatch]:
+    """The doors in front of any publisher, and what keeps their sources up to date.
 
     Raises:
-        ConfigurationError: no file is configured, or it is not usable.
+        ConfigurationError: no sources file is configured, or it is not usable.
     """
     if settings.sources_file is None:
         raise ConfigurationError(REMEDY)
-    return SourcesWatch(settings.sources_file, registry(), metrics, every=settings.sources_reload_seconds)
-
-
-def application(settings: IngestSettings, watch: SourcesWatch, publisher: Publisher, metrics: Metrics) -> FastAPI:
-    """The doors in front of any publisher."""
+    kinds = registry()
+    watch = SourcesWatch(settings.sources_file, kinds, metrics, every=settings.sources_reload_seconds)
     reception = Reception(
         book=lambda: watch.book,
         publisher=publisher,
@@ -72,6 +73,8 @@ def application(settings: IngestSettings, watch: SourcesWatch, publisher: Publis
         body_timeout=settings.body_timeout_seconds,
         reading_bytes=settings.max_reading_bytes,
     )
+    relay = Relay(reception, fetcher or Fetcher(), public_url=settings.public_url)
     health = Health()
     health.add("kafka", publisher.check)
-    return ingest_app(reception, version=metadata.version("touchline-ingest"), health=health, metrics=metrics)
+    version = metadata.version("touchline-ingest")
+    return ingest_app(reception, relay, kinds, version=version, health=health, metrics=metrics), watch

@@ -61,8 +61,7 @@ class KafkaPublisher:
         prefix, partitions = self._settings.topic_prefix, self._settings.partitions
         async with kafka.Admin(self._settings, "touchline-ingest-admin") as admin:
             await admin.ensure_topics(
-                kafka.WantedTopic(self._names[topic.name], self._settings.partitions, topic.config())
-                for topic in WRITTEN
+                kafka.WantedTopic(topic.full_name(prefix), partitions, topic.config()) for topic in WRITTEN
             )
             self._admin = admin
             self._producer = self._new_producer()

@@ -14,7 +14,7 @@ from touchline_schemas.touchpoint_types import STAGE_SET
 
 from touchline_ingest.core.bodies import BrokenItem
 from touchline_ingest.core.limits import MAX_AHEAD, MAX_TOUCHPOINT_BYTES
-from touchline_ingest.core.records import Record, touchpoint_record
+from touchline_ingest.core.records import Record, printable, touchpoint_record
 
 _validate = PostedTouchpoint.__pydantic_validator__.validate_python
 
@@ -135,11 +135,6 @@ def explain(detail: ErrorDetails) -> str:
     elif detail["type"] == "missing":
         message = "is missing"
     return printable(f"{where}: {message}" if where else message)
-
-
-def printable(text: str) -> str:
-    """A text that can be written as UTF-8, whatever a caller put into it."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _usable_id(item: dict[str, Any]) -> str | None:

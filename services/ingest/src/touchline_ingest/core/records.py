@@ -1,5 +1,6 @@
 """What goes to Kafka: a touchpoint as a CloudEvent, or a dead letter."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,10 +13,21 @@ from touchline_schemas.touchpoint_types import meaning_of
 
 TOUCHPOINT = "touchline.touchpoint"
 
+NAMED_BY = "touchline-named-by"
+"""A dead letter's header: what the ids of the request's id-less events were derived from."""
+
 # Credentials have no place on a topic; hop-by-hop headers say nothing about the content.
 _NOT_KEPT = frozenset(
-    ("authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "connection", "transfer-encoding")
-)
+    (
+        "authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "connection", "transfer-encoding",
+        "content-encoding",
+    )
+)  # fmt: skip
+
+
+def printable(text: str) -> str:
+    """A text that can be written as UTF-8, whatever a caller put into it."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class Record(NamedTuple):
@@ -34,10 +46,10 @@ class Record(NamedTuple):
 def touchpoint_record(
     posted: PostedTouchpoint,
     *,
-    id: str,
+    id: str,  # noqa: A002
     source: str,
     received_at: str,
-    backfill: bool | None,  # noqa: A002
+    backfill: bool | None,
 ) -> Record:
     """The record of an accepted touchpoint: CloudEvents 1.0, binary mode, keyed by customer key.
 
@@ -85,14 +97,19 @@ def touchpoint_record(
 
 
 def dead_letter_record(
-    body: bytes, headers: list[tuple[str, str]], *, reason: str, error: str, endpoint: str
+    body: bytes, headers: Iterable[tuple[str, str]], *, reason: str, error: str, endpoint: str, named_by: str
 ) -> Record:
-    """The record of a request that was genuine and could not be understood.
+    """The record of a request that was genuine and could not be understood, whole or in part.
 
     Args:
         headers: the request's own; credentials among them are left out.
         endpoint: the path it was posted to.
+        named_by: what the ids of its id-less events were derived from, so that a replay names them the same.
     """
-    kept = [(name, value.encode("utf-8", "replace")) for name, value in headers if name.lower() not in _NOT_KEPT]
-    value, all_headers = dead_letter(body, kept, reason=reason, error=error, origin=endpoint)
-    return Record(None, value, all_headers)
+    kept = [
+        (name.lower(), value.encode("utf-8", "replace"))
+        for name, value in headers
+        if name.lower() not in _NOT_KEPT and name.lower() != NAMED_BY
+    ]
+    kept.append((NAMED_BY, named_by.encode()))
+    return Record(None, *dead_letter(body, kept, reason=reason, error=printable(error), origin=endpoint))

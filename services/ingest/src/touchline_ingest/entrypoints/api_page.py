@@ -140,3 +140,147 @@ POST_TOUCHPOINTS: dict[str, Any] = {
         },
     },
 }
+
+
+def segment_call(name: str) -> dict[str, Any]:
+    """Segment's call of that name."""
+    return {
+        "tags": ["segment"],
+        "summary": f"Segment's `{name}`",
+        "description": "Segment's HTTP API: their libraries work with only the host set.",
+        "response_model": None,
+        "responses": {
+            200: {
+                "description": "Acknowledged by Kafka. What could not be understood is kept as a dead letter.",
+                "content": {"application/json": {"schema": {"type": "object"}, "example": {"success": True}}},
+            },
+            400: problem("Not a call of Segment's."),
+            403: problem("A page of an origin that may not use this key."),
+            **PROBLEMS,
+        },
+        "openapi_extra": {
+            "security": _KEY,
+            "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        },
+    }
+
+
+POST_CLOUDEVENTS: dict[str, Any] = {
+    "tags": ["cloudevents"],
+    "summary": "CloudEvents 1.0: binary, structured or batch",
+    "description": "The type is the event's `type`, its `subject` the customer when the data names nobody.",
+    "status_code": 202,
+    "response_model": None,
+    "responses": {
+        200: {"description": "An empty batch."},
+        202: {"description": "Acknowledged by Kafka; `results` says which.", "content": _RESULTS},
+        400: problem("Not a CloudEvent."),
+        **PROBLEMS,
+    },
+    "openapi_extra": {
+        "security": _KEY,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/cloudevents+json": {
+                    "schema": {"type": "object"},
+                    "example": {
+                        "specversion": "1.0",
+                        "id": "1",
+                        "source": "/shop",
+                        "type": "purchased",
+                        "subject": "c-17",
+                        "time": "2026-03-01T12:00:00Z",
+                        "data": {"amount": 49.5},
+                    },
+                },
+                "application/cloudevents-batch+json": {"schema": {"type": "array", "items": {"type": "object"}}},
+                "application/json": {"schema": {}},
+            },
+        },
+    },
+}
+
+POST_WEBHOOKS: dict[str, Any] = {
+    "tags": ["webhooks"],
+    "summary": "A webhook of a configured source",
+    "description": "`source` is a name in the sources file; its kind decides how the request is proven genuine and "
+    "read. What is genuine and not understood is kept as a dead letter and answered with success.",
+    "response_model": None,
+    "responses": {
+        200: {"description": "Acknowledged by Kafka, in the form the vendor expects."},
+        400: problem("Malformed."),
+        403: problem("Genuine, and not allowed."),
+        404: problem("No such source."),
+        **PROBLEMS,
+    },
+    "openapi_extra": {
+        "parameters": [{"name": "source", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
+    },
+}
+
+_WEB_KEY = {
+    "name": "key",
+    "in": "query",
+    "required": True,
+    "schema": {"type": "string"},
+    "description": "The write key of a source of kind web (or api).",
+}
+
+POST_BEACON: dict[str, Any] = {
+    "tags": ["web"],
+    "summary": "What touchline.js sends",
+    "description": "A touchpoint, an array of them, or `{sent_at, touchpoints}`, whatever the content type says.",
+    "status_code": 202,
+    "response_model": None,
+    "responses": {
+        202: {"description": "Acknowledged by Kafka; `results` says which.", "content": _RESULTS},
+        403: problem("A page of an origin that may not use this key."),
+        **PROBLEMS,
+    },
+    "openapi_extra": {
+        "parameters": [_WEB_KEY],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "text/plain": {"schema": {"type": "string"}},
+                "application/json": {"schema": {}, "example": {"touchpoints": [EXAMPLE_TOUCHPOINT]}},
+            },
+        },
+    },
+}
+
+_PIXEL = {"image/gif": {"schema": {"type": "string", "format": "binary"}}}
+GET_PIXEL: dict[str, Any] = {
+    "tags": ["web"],
+    "summary": "One touchpoint as an image of one pixel",
+    "description": "Parameters that are fields of a touchpoint are these; the others become properties. "
+    "`occurred_at` is now unless given. Always an image: the status and the header Touchline-Problem say what is "
+    "wrong.",
+    "response_model": None,
+    "responses": {
+        200: {"description": "Acknowledged by Kafka.", "content": _PIXEL},
+        401: {"description": "The key is missing or wrong.", "content": _PIXEL},
+        422: {"description": "Not a touchpoint.", "content": _PIXEL},
+        429: {"description": "The source's rate limit.", "content": _PIXEL},
+        503: {"description": "Kafka did not acknowledge in time.", "content": _PIXEL},
+    },
+    "openapi_extra": {
+        "parameters": [
+            _WEB_KEY,
+            {"name": "type", "in": "query", "required": True, "schema": {"type": "string"}},
+            {"name": "customer_id", "in": "query", "schema": {"type": "string"}},
+        ]
+    },
+}
+
+GET_SCRIPT: dict[str, Any] = {
+    "tags": ["web"],
+    "summary": "The script for pages",
+    "response_model": None,
+    "responses": {
+        200: {"description": "JavaScript.", "content": {"text/javascript": {"schema": {"type": "string"}}}},
+        304: {"description": "Not changed."},
+    },
+}

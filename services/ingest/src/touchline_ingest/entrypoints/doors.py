@@ -16,6 +16,9 @@ from touchline_ingest import metrics as declared
 from touchline_ingest.core.refusals import RequestRefused
 from touchline_ingest.entrypoints.reception import RETRY_AFTER_SECONDS
 
+ANSWER_HEADERS = "touchline.answer-headers"
+"""In a request's scope: headers for its answer, whatever that will be."""
+
 Door = Callable[[Request], Awaitable[Response]]
 
 
@@ -56,6 +59,9 @@ class DoorFrame:
             started = time.perf_counter()
             response = await self._answer(door, request)
             self._seconds.observe(time.perf_counter() - started)
+            added = request.scope.get(ANSWER_HEADERS)
+            if added:
+                response.headers.update(added)
             status = response.status_code
             count = self._counts.get(status)
             if count is None:

@@ -21,7 +21,8 @@ from touchline_ingest.core.keys import presented_key
 from touchline_ingest.core.limits import Limits
 from touchline_ingest.core.rate import Bucket, retry_after
 from touchline_ingest.core.records import Record
-from touchline_ingest.core.source_book import SourceBook, SourceEntry
+from touchline_ingest.core.refusals import BodyTooLarge
+from touchline_ingest.core.source_book import DOORS, SourceBook, SourceEntry
 
 RETRY_AFTER_SECONDS = "2"
 
@@ -125,6 +126,19 @@ class Reception:
         finally:
             self._reading -= held
         return decoder.finish()
+
+    def opening(self, door: str) -> list[SourceEntry]:
+        """All sources whose key opens a door."""
+        return [entry for entry in self.book.entries.values() if entry.kind in DOORS[door]]
+
+    def check_count(self, count: int) -> None:
+        """Hold a number of items against the limit.
+
+        Raises:
+            BodyTooLarge: too many.
+        """
+        if count > self.limits.items:
+            raise BodyTooLarge(f"{count} items in one request, {self.limits.items} are allowed: send fewer at once")
 
     def charge(self, entry: SourceEntry, count: int) -> None:
         """Take that many touchpoints off the source's rate limit.
