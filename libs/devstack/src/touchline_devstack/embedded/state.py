@@ -39,7 +39,7 @@ class StackState:
         try:
             document = json.loads(path.read_text("utf-8"))
             return cls(_server(document["kafka"]), _server(document["postgres"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
     def save(self, path: Path) -> None:
