@@ -15,7 +15,7 @@ from typing import Any
 
 from touchline_devstack.demo.habits import HABITS, RETENTION_PATIENCE, quiet_since
 from touchline_devstack.demo.life import Habit, Life, Today
-from touchline_devstack.demo.people import DESK, Deed, Mistake, Person
+from touchline_devstack.demo.people import DESK, MAILER, Deed, Mistake, Person
 
 NAME = "Alder & Finch, roasters"
 MONTHS = timedelta(days=240)
@@ -23,6 +23,9 @@ MONTHS = timedelta(days=240)
 LATE_SHARE = 0.006
 REPEATED_SHARE = 0.01
 MISTAKE_SHARE = 0.0005
+UNREADABLE = 5
+"""Webhooks of a kind that nobody knows yet."""
+UNREAD = "unread"
 QUIET_SHARE = 0.02
 """How many of the customers fall silent so that their stall comes due while somebody watches."""
 
@@ -91,6 +94,9 @@ class Company:
                 if rng.random() < MISTAKE_SHARE:
                     mistake = _mistake(deed, rng)
                     waiting.append((mistake.arrives, len(waiting), mistake))
+        for number in range(UNREADABLE):
+            strange = self._strange_mail_event(number)
+            waiting.append((strange.arrives, len(waiting), strange))
         heapq.heapify(waiting)
         while waiting:
             yield heapq.heappop(waiting)[2]
@@ -98,6 +104,12 @@ class Company:
     def newcomer(self, number: int) -> Person:
         """Somebody who comes by for the first time, after ``now``."""
         return self._person(self.customers + number)
+
+    def _strange_mail_event(self, number: int) -> Mistake:
+        """What the mailer's next release sends: Touchline takes it, and keeps what it can't read."""
+        at = self.now - timedelta(hours=7 * number + 1)
+        body = {"event": "hologram_shown", "email": self.people[number].email, "timestamp": int(at.timestamp())}
+        return Mistake(at, MAILER, body, UNREAD)
 
     def _person(self, number: int) -> Person:
         rng = dice(self.seed, "person", number)

@@ -18,6 +18,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from touchline_devstack.demo.formats import HUBSPOT_MEANINGS
 from touchline_devstack.demo.people import CRM, DESK, MAILER, SHOP
 
 HISTORY = "history"
@@ -43,7 +44,7 @@ class Secrets:
     def fresh(cls) -> "Secrets":
         """New ones."""
         return cls(
-            write_keys={name: secrets.token_urlsafe(24) for name in (SHOP, DESK, HISTORY, MAILER, CRM)},
+            write_keys={name: secrets.token_urlsafe(24) for name in (SHOP, DESK, HISTORY)},
             sendgrid=generate_private_key(SECP256R1()),
             hubspot=secrets.token_hex(18),
             webhook="whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
@@ -69,6 +70,11 @@ class Kit:
     folder: Path
     secrets: Secrets
     addresses: Addresses
+
+    @property
+    def mailer_url(self) -> str:
+        """Where the mailer's webhooks go."""
+        return f"http://127.0.0.1:{self.addresses.ingest}/v1/webhooks/{MAILER}"
 
     @property
     def crm_url(self) -> str:
@@ -113,8 +119,15 @@ class Kit:
                 keyed(SHOP),
                 keyed(DESK),
                 keyed(HISTORY),
-                keyed(MAILER),
-                keyed(CRM),
+                {"name": MAILER, "kind": "sendgrid", "secret": {"env": _SENDGRID_KEY}},
+                {
+                    "name": CRM,
+                    "kind": "hubspot",
+                    "secret": {"env": _HUBSPOT_SECRET},
+                    "public_url": self.crm_url,
+                    "link_deals": True,
+                    "events": HUBSPOT_MEANINGS,
+                },
             ]
         }
 

@@ -4,7 +4,8 @@ import asyncio
 import heapq
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,12 +18,13 @@ from touchline_devstack.demo.database import folded
 from touchline_devstack.demo.doors import Answers, ApiDoor, Door, DoorError
 from touchline_devstack.demo.kit import HISTORY
 from touchline_devstack.demo.live import LiveDay
-from touchline_devstack.demo.people import SOURCES, Deed, Mistake, Person
+from touchline_devstack.demo.people import CRM, DESK, MAILER, SHOP, Deed, Mistake, Person
 from touchline_devstack.demo.phases import Phases, divide
 from touchline_devstack.demo.show import Show
 from touchline_devstack.demo.site import Site
 from touchline_devstack.demo.stories import tell
 from touchline_devstack.demo.summary import Counted, faults, summary
+from touchline_devstack.demo.vendor_doors import HubSpotDoor, SegmentDoor, SendGridDoor
 from touchline_devstack.demo.witness import Witness
 
 STORY_LIFECYCLE = "service-cycle"
@@ -62,6 +64,7 @@ class Demo:
     stop: asyncio.Event
     answers: Answers = field(default_factory=Answers)
     erased_at: dict[Person, datetime] = field(default_factory=dict)
+    crm_keys: dict[Person, set[str]] = field(default_factory=dict)
 
     async def run(self) -> dict[str, Any]:
         """All of it; the summary.
@@ -83,10 +86,11 @@ class Demo:
             httpx.AsyncClient(timeout=60, trust_env=False, limits=limits) as http,
             Witness(self.site.kafka_bootstrap, self.site.prefix) as witness,
         ):
-            await self._load(http, witness, phases)
             stages = await self._stages(http)
-            self._addresses()
-            await self._live(http, witness, day, stages)
+            with self._doors(http) as doors:
+                await self._load(http, witness, phases, doors)
+                self._addresses()
+                await self._live(witness, day, stages, doors)
             await self._settle(witness)
             counted = await self._count(http, witness, company)
             told = summary(counted)
@@ -107,16 +111,29 @@ class Demo:
                 raise DoesNotAddUp(wrong)
             return told
 
+    def _keys(self, person: Person) -> list[str]:
+        return person.keys + sorted(self.crm_keys.get(person, ()))
+
     def _url(self, service: str) -> str:
         return self.site.services[service].url
 
-    def _doors(self, http: httpx.AsyncClient) -> dict[str, Door]:
-        keys, url = self.site.kit.secrets.write_keys, self._url("ingest")
-        return {source: ApiDoor(http, url, keys[source]) for source in SOURCES}
+    @contextmanager
+    def _doors(self, http: httpx.AsyncClient) -> Iterator[dict[str, Door]]:
+        """Each of the company's systems at its own door."""
+        kit, url = self.site.kit, self._url("ingest")
+        shop = SegmentDoor(url, kit.secrets.write_keys[SHOP])
+        try:
+            yield {
+                SHOP: shop,
+                MAILER: SendGridDoor(http, kit.mailer_url, kit.secrets.sendgrid),
+                CRM: HubSpotDoor(http, kit.crm_url, kit.secrets.hubspot, self.crm_keys),
+                DESK: ApiDoor(http, url, kit.secrets.write_keys[DESK]),
+            }
+        finally:
+            shop.close()
 
-    async def _load(self, http: httpx.AsyncClient, witness: Witness, phases: Phases) -> None:
+    async def _load(self, http: httpx.AsyncClient, witness: Witness, phases: Phases, doors: Mapping[str, Door]) -> None:
         total = len(phases.history) + len(phases.recent)
-        doors = self._doors(http)
         with self.show.step(f"{total:,} touchpoints arrive"), self.show.progress("posted", total) as bar:
             past = ApiDoor(http, self._url("ingest"), self.site.kit.secrets.write_keys[HISTORY], backfill=True)
             for start in range(0, len(phases.history), 2000):
@@ -168,10 +185,9 @@ class Demo:
         self.show.console.print(views.addresses(rows))
 
     async def _live(
-        self, http: httpx.AsyncClient, witness: Witness, day: LiveDay, stages: Mapping[str, tuple[str, ...]]
+        self, witness: Witness, day: LiveDay, stages: Mapping[str, tuple[str, ...]], doors: Mapping[str, Door]
     ) -> None:
         """Scenes as they happen; with --once for a while, else until Ctrl-C."""
-        doors = self._doors(http)
         if not self.options.once:
             self.show.say("Live touchpoints arrive now. Ctrl-C ends the demo and checks the sums.")
         erasing = asyncio.create_task(self._erase(day.company))
@@ -232,7 +248,7 @@ class Demo:
             erased = sum(
                 witness.touchpoints.occurred[name] <= when
                 for person, when in self.erased_at.items()
-                for name in witness.touchpoints.of(person.keys)
+                for name in witness.touchpoints.of(self._keys(person))
             )
             extra = witness.touchpoints.published + witness.dead_letters.at_the_doors - self.answers.accepted
             return Counted(
@@ -266,7 +282,9 @@ class Demo:
                     wrong.append(f"{person.customer_id} was erased, and the API answers {answer.status_code}")
                 continue
             told = answer.raise_for_status().json()
-            expected = len(witness.touchpoints.of(person.keys)) + witness.touchpoints.reports_by_key[person.customer_id]
+            expected = (
+                len(witness.touchpoints.of(self._keys(person))) + witness.touchpoints.reports_by_key[person.customer_id]
+            )
             if told["touchpoints"] != expected:
                 wrong.append(f"{person.customer_id}: the API says {told['touchpoints']} touchpoints, not {expected}")
             for lifecycle, stage in told["stages"].items():
@@ -306,4 +324,3 @@ async def demo(options: Options, site: Site, show: Show, stop: asyncio.Event) ->
     """
     async with site:
         return await Demo(site, show, options, stop).run()
-
