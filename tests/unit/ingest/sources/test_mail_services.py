@@ -60,10 +60,12 @@ def test_sendgrids_machine_opens_are_flagged(post, configured, now, accepted):
         sendgrid_event("open", sg_machine_open=True, useragent=HUMAN),
         sendgrid_event("open", sg_machine_open=False, useragent=HUMAN),
         sendgrid_event("click", useragent="Barracuda Sentinel (EE)"),
+        # Nobody's agent delivers: that is the service's own doing, machine or not.
+        sendgrid_event("delivered", useragent="Barracuda Sentinel (EE)"),
     ]
     request = sendgrid_request(post, events, now)
     touchpoints = accepted(SendGrid().read(request, configured("sendgrid", PUBLIC), now))
-    assert [touchpoint.machine for touchpoint in touchpoints] == [True, False, True]
+    assert [touchpoint.machine for touchpoint in touchpoints] == [True, False, True, False]
 
 
 def test_what_the_company_attached_to_a_mail_links_the_address(post, configured, now, accepted):

@@ -152,3 +152,18 @@ def test_a_record_that_names_nobody_is_kept(read):
     reading = read(outbound_message(WON, ("Opportunity", {"StageName": "Closed Won"})))
     assert len(reading.touchpoints) == 1
     assert "names nobody" in reading.unreadable[0].reason
+
+
+@pytest.mark.parametrize(
+    ("place", "inserted"),
+    [
+        (b"<soapenv:Envelope", b"<!DOCTYPE soapenv:Envelope>"),
+        (b"<soapenv:Envelope", b'<!DOCTYPE x [<!ENTITY y "z">]>'),
+        (b"<ActionId>", b"<x>" * 40 + b"</x>" * 40),
+    ],
+)
+def test_a_message_with_something_dangerous_in_it_is_not_read_at_all(read, place, inserted):
+    body = outbound_message(WON).replace(place, inserted + place, 1)
+    reading = read(body)
+    assert not reading.touchpoints
+    assert reading.unreadable[0].body == body

@@ -145,3 +145,14 @@ def test_half_a_surrogate_pair_costs_one_event(post, configured, now):
     body = b'{"batch":[{"type":"track","userId":"u\\ud800"},{"type":"track","userId":"u","event":"x","messageId":"1"}]}'
     reading = read(post, configured, now, body, "batch")
     assert [draft["id"] for draft in reading.touchpoints] == ["1"]
+
+
+@pytest.mark.parametrize("message_id", ["x" * 129, "with\nbreak"])
+def test_an_id_that_does_not_fit_is_replaced_by_one_that_is_always_the_same(
+    post, configured, now, accepted, message_id
+):
+    first, again, other = (
+        accepted(read(post, configured, now, TRACK | {"messageId": one}))[0].id
+        for one in (message_id, message_id, message_id + "y")
+    )
+    assert first == again != other

@@ -55,6 +55,9 @@ def test_an_asymmetric_signature_is_read(post, configured, now, accepted):
     config = configured("standard-webhooks", "whpk_" + base64.b64encode(public).decode())
     assert SOURCE.check(config) == []
     assert accepted(SOURCE.read(post(BODY, **headers(signature, now)), config, now))
+    both = configured("standard-webhooks", SECRET, *config.secrets)
+    assert accepted(SOURCE.read(post(BODY, **headers(signature, now)), both, now))
+    assert accepted(SOURCE.read(post(BODY, **signed(BODY, now)), both, now))
     tampered = SOURCE.read(post(BODY + b" ", **headers(signature, now)), config, now)
     assert isinstance(tampered, Refused)
 
