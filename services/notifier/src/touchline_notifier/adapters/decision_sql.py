@@ -29,7 +29,7 @@ WHERE stream = $1 AND partition = $2 AND epoch = $3 AND next_touchpoint = $6 AND
 RETURNING epoch
 """
 
-SECRET = """
+KEPT_KEY = """
 -- The first who asks makes it; everybody after gets the same.
 INSERT INTO notifier.kept (name, value) VALUES ('secret', to_jsonb($1::text))
 ON CONFLICT (name) DO UPDATE SET value = kept.value
@@ -153,17 +153,6 @@ SET endpoint    = excluded.endpoint,
     decide_at   = excluded.decide_at,
     decided_at  = excluded.decided_at,
     events      = excluded.events
-"""
-
-NEW_DELIVERIES = """
-INSERT INTO notifier.deliveries
-       (id, partition, kind, action_id, fact_id, customer_id, channel, endpoint, message, next_attempt_at,
-        first_before, created_at)
-SELECT id, partition, kind, action_id, fact_id, customer_id, channel, endpoint, message, $10, first_before, $10
-FROM unnest($1::uuid[], $2::int[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::jsonb[],
-            $11::timestamptz[])
-     AS new(id, partition, kind, action_id, fact_id, customer_id, channel, endpoint, message, first_before)
-ON CONFLICT DO NOTHING
 """
 
 RETRYING = """

@@ -91,7 +91,10 @@ def _dead(record: ConsumerRecord, error: Exception) -> Outgoing:
         error=str(error),
         origin=kafka_origin(record.topic, record.partition, record.offset),
     )
-    # The outbox keeps headers as text.
-    readable = [(name, content.decode(errors="backslashreplace").encode()) for name, content in headers]
-    key = (record.key or b"").decode(errors="backslashreplace")
-    return Outgoing(DEAD_LETTERS.name, key, readable, value)
+    readable = [(name, _text(content).encode()) for name, content in headers]
+    return Outgoing(DEAD_LETTERS.name, _text(record.key or b""), readable, value)
+
+
+def _text(content: bytes) -> str:
+    # The outbox keeps keys and headers as text, which in PostgreSQL holds no NUL.
+    return content.decode(errors="backslashreplace").replace("\x00", "\\x00")

@@ -86,7 +86,7 @@ class Decider:
             if action.fact.lifecycle == fact.lifecycle and (play is None or play.exit):
                 why = no_longer_wanted(action.fact, standing)
                 if why is not None:
-                    yield self._cancel(action, book, *why, now.now)
+                    yield self.cancel(action, book, *why, now.now)
         for play in self.candidates(fact):
             ident = str(action_id(play.play, fact.id))
             if ident in book.known or not concerns(play, book, now.now):
@@ -111,20 +111,24 @@ class Decider:
         for action in sorted(actions, key=lambda one: (-one.priority, one.fact.at, one.action_id)):
             play = self.plays.get(action.play)
             if play is None or not play.enabled:
-                yield self._cancel(action, book, "play_gone", f"the play {action.play} no longer runs", now.now)
+                yield self.cancel(action, book, "play_gone", f"the play {action.play} no longer runs", now.now)
                 continue
             why = no_longer_wanted(action.fact, book.standing.get(action.fact.lifecycle)) if play.exit else None
             if why is None and not concerns(play, book, now.now):
                 why = ("not_concerned", "the play's conditions no longer hold")
             if why is not None:
-                yield self._cancel(action, book, *why, now.now)
+                yield self.cancel(action, book, *why, now.now)
             else:
                 yield from self._decide(action, play, book, now)
 
     def cancel_all(self, book: Book, code: str, text: str, now: datetime) -> Iterator[Decided]:
         """Cancel all that waits: the customer was erased, or is now part of another."""
         for action in list(book.waiting):
-            yield self._cancel(action, book, code, text, now)
+            yield self.cancel(action, book, code, text, now)
+
+    def cancel(self, action: Action, book: Book, code: str, text: str, now: datetime) -> Decided:
+        """Cancel one."""
+        return self._conclude(action, book, "cancelled", code, text, now)
 
     def _decide(self, action: Action, play: Play, book: Book, now: Circumstances) -> Iterator[Decided]:
         hold = settle(play, action.fact, book, list(hindrances(play, action.fact, book, now)))
@@ -160,9 +164,6 @@ class Decider:
         if action not in book.waiting:
             book.waiting.append(action)
         yield Decided(action, action.event())
-
-    def _cancel(self, action: Action, book: Book, code: str, text: str, now: datetime) -> Decided:
-        return self._conclude(action, book, "cancelled", code, text, now)
 
     def _conclude(
         self, action: Action, book: Book, outcome: Outcome, code: str | None, text: str | None, now: datetime

@@ -182,14 +182,14 @@ def check_lifecycles(reading: Reading, known: Iterable[KnownLifecycle]) -> list[
     return faults
 
 
-def check_endpoints(
-    reading: Reading,
-    endpoints: Mapping[str, Endpoint],
-    channels: Iterable[str],
-    *,
-    named: str = "TOUCHLINE_ENDPOINTS_FILE",
+def check_play_endpoints(
+    reading: Reading, endpoints: Mapping[str, Endpoint], channels: Iterable[str], named: str
 ) -> list[Fault]:
-    """Plays whose channel or endpoint doesn't exist; of a play that names no endpoint, its channel's only one is meant."""
+    """Plays whose channel or endpoint doesn't exist; a play that names no endpoint means its channel's only one.
+
+    Args:
+        named: the endpoints file, for the messages.
+    """
     faults: list[Fault] = []
     installed = sorted(channels)
     for name, play in reading.plays.items():

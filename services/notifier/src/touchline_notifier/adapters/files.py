@@ -1,0 +1,94 @@
+"""Files of the notifier: plays of one's own and shipped ones, endpoints, lifecycles of one's own."""
+
+import os
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+
+from touchline_runtime.errors import ConfigurationError
+
+from touchline_notifier.core.endpoints import Endpoint, parse_endpoints
+from touchline_notifier.core.reading import KnownLifecycle
+from touchline_notifier.core.yaml_text import FaultyFileError, read
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def texts_of(folder: Path, setting: str) -> list[tuple[str, str]]:
+    """(path, text) of every YAML file of a folder.
+
+    Raises:
+        ConfigurationError: the folder or a file can't be read.
+    """
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+        return [(str(path), path.read_text(encoding="utf-8")) for path in paths]
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{setting}={folder}: a file is not UTF-8: {error}") from None
+    except OSError as error:
+        raise ConfigurationError(f"{setting}={folder}: {error.strerror}: {error.filename}") from None
+
+
+def shipped_plays() -> dict[str, tuple[str, str]]:
+    """Name → (path, text) of the plays in the package."""
+    found = {}
+    for entry in sorted(files("touchline_notifier.plays").iterdir(), key=lambda one: one.name):
+        if entry.name.endswith(_SUFFIXES):
+            found[entry.name.rpartition(".")[0]] = (str(entry), entry.read_text(encoding="utf-8"))
+    return found
+
+
+def play_texts(folder: Path | None, shipped: Iterable[str]) -> list[tuple[str, str]]:
+    """What to run: everything in the folder, and the shipped plays that are named.
+
+    Raises:
+        ConfigurationError: no shipped play of that name, or the folder can't be read.
+    """
+    available = shipped_plays()
+    texts = []
+    for name in shipped:
+        if name not in available:
+            known = ", ".join(available)
+            raise ConfigurationError(f"TOUCHLINE_PLAYS: there is no shipped play {name!r}: known are {known}")
+        texts.append(available[name])
+    return texts + (texts_of(folder, "TOUCHLINE_PLAYS_DIR") if folder is not None else [])
+
+
+def read_endpoints(file: Path | None) -> dict[str, Endpoint]:
+    """Name → endpoint; empty without a file.
+
+    Raises:
+        ConfigurationError: what is wrong, one line each.
+    """
+    if file is None:
+        return {}
+
+    def read_beside(path: str) -> str:
+        # A relative path is meant from where the endpoints file is.
+        return (file.parent / path).read_text(encoding="utf-8")
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigurationError(f"TOUCHLINE_ENDPOINTS_FILE={file}: {reason}") from None
+    try:
+        return parse_endpoints(text, str(file), environ=os.environ, read_file=read_beside)
+    except FaultyFileError as error:
+        lines = "\n  ".join(str(error).splitlines())
+        raise ConfigurationError(f"the endpoints file is wrong:\n  {lines}") from None
+
+
+def own_lifecycles(folder: Path | None) -> list[KnownLifecycle]:
+    """Names and stages of lifecycles in a folder; what the engine would refuse is passed over here."""
+    found = []
+    for path, text in texts_of(folder, "TOUCHLINE_LIFECYCLES_DIR") if folder is not None else []:
+        try:
+            value = read(text, path).value
+        except FaultyFileError:
+            continue
+        if isinstance(value, dict) and isinstance(value.get("lifecycle"), str):
+            stages = [*(value.get("stages") or []), *(value.get("off_path") or [])]
+            names = tuple(str(stage["name"]) for stage in stages if isinstance(stage, dict) and "name" in stage)
+            found.append(KnownLifecycle(value["lifecycle"], names))
+    return found

@@ -1,0 +1,247 @@
+"""Where the notifier is put together: the only place that builds things."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+import asyncpg
+import structlog
+from touchline_runtime import database, kafka, logs
+from touchline_runtime.errors import ConfigurationError
+from touchline_runtime.health import Health
+from touchline_runtime.kafka import Admin, WantedTopic
+from touchline_runtime.metrics import Metrics
+from touchline_runtime.process import Component, Failed, listen
+from touchline_runtime.process import run as run_process
+from touchline_schemas.topics import TOPICS
+
+from touchline_notifier.adapters import decision_sql as sql
+from touchline_notifier.adapters.channels.email import EmailChannel
+from touchline_notifier.adapters.channels.guarded_http import GuardedHttp
+from touchline_notifier.adapters.channels.registry import check_endpoints, load_channels
+from touchline_notifier.adapters.channels.slack import SlackChannel
+from touchline_notifier.adapters.channels.webhook import WebhookChannel
+from touchline_notifier.adapters.decisions import Desk
+from touchline_notifier.adapters.delivery_worker import DeliveryWorker
+from touchline_notifier.adapters.files import play_texts, read_endpoints
+from touchline_notifier.adapters.hashes import Hashes
+from touchline_notifier.adapters.lifecycles import await_lifecycles
+from touchline_notifier.adapters.observing import MeteredReader
+from touchline_notifier.adapters.reader import Reader
+from touchline_notifier.core.channel import Channel
+from touchline_notifier.core.deciding import Decider
+from touchline_notifier.core.delivery.addresses import parse_networks
+from touchline_notifier.core.delivery.unsubscribe import UnsubscribeTokens, Unsubscription
+from touchline_notifier.core.endpoints import Endpoint
+from touchline_notifier.core.play import Play
+from touchline_notifier.core.reading import (
+    KnownLifecycle,
+    Reading,
+    check_lifecycles,
+    check_play_endpoints,
+    read_plays,
+    with_endpoint,
+)
+from touchline_notifier.core.rendering import Templates, UnsubscribeLink
+from touchline_notifier.core.yaml_text import Fault
+from touchline_notifier.entrypoints.api import Api, build_api
+from touchline_notifier.metrics import DECISION_METRICS
+from touchline_notifier.settings import NotifierSettings
+
+log = structlog.get_logger(__name__)
+
+PACKAGE_OF_MIGRATIONS = "touchline_notifier.migrations"
+SCHEMA = "notifier"
+VERSION = version("touchline-notifier")
+
+
+@dataclass(frozen=True)
+class Rulebook:
+    """Plays and endpoints, read and found sound; lifecycles are checked when the engine has said which there are."""
+
+    reading: Reading
+    plays: dict[str, Play]
+    endpoints: dict[str, Endpoint]
+
+    def faults_with(self, known: Sequence[KnownLifecycle]) -> list[Fault]:
+        """What is wrong with the plays' lifecycles and stages."""
+        return check_lifecycles(self.reading, known)
+
+
+def build_channels(settings: NotifierSettings) -> dict[str, Channel]:
+    """All channels, ours and installed ones.
+
+    Raises:
+        ConfigurationError: the allowed networks are wrong, or an installed channel is.
+    """
+    try:
+        networks = parse_networks(settings.delivery_allowed_networks)
+    except ValueError as error:
+        raise ConfigurationError(f"TOUCHLINE_DELIVERY_ALLOWED_NETWORKS: {error}") from None
+    http = GuardedHttp(networks)
+    return load_channels([WebhookChannel(http), SlackChannel(http), EmailChannel()])
+
+
+def read_rulebook(settings: NotifierSettings, channels: dict[str, Channel]) -> Rulebook:
+    """Read plays and endpoints.
+
+    Raises:
+        ConfigurationError: everything that is wrong, with file, line, path and what to write.
+    """
+    endpoints = read_endpoints(settings.endpoints_file)
+    wrong = check_endpoints(endpoints.values(), channels)
+    reading = read_plays(play_texts(settings.plays_dir, settings.shipped_plays()))
+    named = str(settings.endpoints_file or "TOUCHLINE_ENDPOINTS_FILE (not set)")
+    faults = [*reading.faults, *check_play_endpoints(reading, endpoints, channels, named)]
+    if wrong or faults:
+        raise ConfigurationError("\n  ".join(["the notifier can't start:", *wrong, *map(str, faults)]))
+    for warning in reading.warnings:
+        log.warning("play_warning", warning=str(warning))
+    plays = {name: with_endpoint(play, endpoints) for name, play in reading.plays.items()}
+    return Rulebook(reading, plays, endpoints)
+
+
+def wanted_topics(settings: NotifierSettings) -> list[WantedTopic]:
+    """All topics of the contract: whoever starts first makes them."""
+    return [
+        WantedTopic(
+            topic.full_name(settings.topic_prefix), 1 if topic.one_partition else settings.partitions, topic.config()
+        )
+        for topic in TOPICS
+    ]
+
+
+@dataclass(frozen=True)
+class Base:
+    """What every process of the notifier has."""
+
+    settings: NotifierSettings
+    admin: Admin
+    pool: asyncpg.Pool
+    health: Health
+    metrics: Metrics
+    stream: str
+    hashes: Hashes
+    tokens: UnsubscribeTokens
+
+
+@asynccontextmanager
+async def base(settings: NotifierSettings) -> AsyncIterator[Base]:
+    """Kafka and PostgreSQL reached, topics and tables made, secrets known."""
+    if settings.auto_migrate:
+        await database.migrate(settings, package=PACKAGE_OF_MIGRATIONS, schema=SCHEMA)
+    async with (
+        Admin(settings, f"{settings.topic_prefix}-notifier-admin") as admin,
+        database.pool(settings, application_name="touchline-notifier", size=10) as pool,
+    ):
+        await admin.ensure_topics(wanted_topics(settings))
+        stream = f"{await admin.cluster_id()}/{settings.topic_prefix}"
+        try:
+            kept = await pool.fetchval(sql.KEPT_KEY, secrets.token_urlsafe(32))
+        except asyncpg.UndefinedTableError:
+            raise ConfigurationError(
+                "the notifier's tables are missing: run `touchline-notifier migrate`, or set TOUCHLINE_AUTO_MIGRATE"
+            ) from None
+        given = [one.strip() for one in settings.unsubscribe_secret.get_secret_value().split(",") if one.strip()]
+        health = Health()
+        health.add("kafka", lambda: kafka.answers(admin))
+        health.add("postgresql", lambda: database.answers(pool))
+        yield Base(
+            settings, admin, pool, health, Metrics(DECISION_METRICS), stream, Hashes(kept),
+            UnsubscribeTokens(*(given or [kept])),
+        )  # fmt: skip
+
+
+def unsubscribe_link(tokens: UnsubscribeTokens, public_url: str) -> UnsubscribeLink:
+    """Makes one-click addresses."""
+    root = public_url.rstrip("/")
+
+    def link(customer_id: str, channel: str) -> str:
+        return f"{root}/v1/unsubscribe/{tokens.make(Unsubscription(customer_id, channel))}"
+
+    return link
+
+
+@dataclass
+class Starting:
+    """A component that waits for the lifecycles its plays are about, then runs the others.
+
+    So the process answers ``/healthz`` while the engine is still starting, and isn't ready before it has.
+    """
+
+    base: Base
+    rulebook: Rulebook
+    components: Sequence[Component]
+    name: str = "notifier"
+    waiting: bool = field(default=True, init=False)
+
+    async def check(self) -> None:
+        """A health check: the lifecycles are known."""
+        if self.waiting:
+            raise ConfigurationError("waiting for the stage engine to publish the lifecycles that the plays are about")
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Wait, then run everything until told to stop."""
+        settings = self.base.settings
+        if self.rulebook.plays:
+            faults = await await_lifecycles(
+                settings,
+                self.rulebook.faults_with,
+                wait_seconds=settings.lifecycles_wait_seconds,
+                stopping=stopping,
+            )
+            if faults:
+                raise ConfigurationError("\n  ".join(["the notifier can't start:", *map(str, faults)]))
+        self.waiting = False
+        log.info("running", plays=sorted(self.rulebook.plays), endpoints=sorted(self.rulebook.endpoints))
+        async with asyncio.TaskGroup() as group:
+            for component in self.components:
+                group.create_task(component.run(stopping), name=component.name)
+
+
+async def run(settings: NotifierSettings) -> Failed | None:
+    """The whole notifier in one process: decide, deliver, publish, and answer queries."""
+    logs.configure("notifier", format=settings.log_format, level=settings.log_level)
+    channels = build_channels(settings)
+    rulebook = read_rulebook(settings, channels)
+    sock = listen(settings.http_host, settings.http_port)
+    host, port = sock.getsockname()[:2]
+    async with base(settings) as built:
+        link = unsubscribe_link(built.tokens, settings.public_url or f"http://{host}:{port}")
+        to_customers = frozenset(name for name, channel in channels.items() if channel.needs_address)
+        decider = Decider(rulebook.plays, Templates(link))
+        desk = Desk(decider, rulebook.endpoints, built.hashes, settings.partitions, to_customers)
+        worker = DeliveryWorker(built.pool, channels, rulebook.endpoints)
+        reader = Reader(
+            settings, desk, MeteredReader(built.metrics),
+            stream=built.stream,
+            worker=settings.worker(port) if settings.worker_id or settings.http_port else None,
+            sending=settings.sending,
+            wake_delivery=worker.wake,
+        )  # fmt: skip
+        starting = Starting(built, rulebook, [reader, worker])
+        built.health.add("lifecycles", starting.check)
+        built.health.add("reader", reader.check)
+        api = Api(built.pool, built.tokens, built.hashes, rulebook.plays, rulebook.endpoints, settings.token_hashes())
+        app = build_api(api, version=VERSION, health=built.health, metrics=built.metrics)
+        failed = await run_process(app, sock, [starting], settings=settings)
+        for channel in channels.values():
+            await channel.close()
+        if failed is not None and isinstance(failed.error, ConfigurationError):
+            raise failed.error
+        return failed
+
+
+async def serve(settings: NotifierSettings) -> Failed | None:
+    """The API and the pages alone."""
+    logs.configure("notifier", format=settings.log_format, level=settings.log_level)
+    channels = build_channels(settings)
+    rulebook = read_rulebook(settings, channels)
+    sock = listen(settings.http_host, settings.http_port)
+    async with base(settings) as built:
+        api = Api(built.pool, built.tokens, built.hashes, rulebook.plays, rulebook.endpoints, settings.token_hashes())
+        app = build_api(api, version=VERSION, health=built.health, metrics=built.metrics)
+        return await run_process(app, sock, [], settings=settings)

@@ -1,0 +1,98 @@
+"""The command line: ``touchline-notifier run | serve | check DIR | plays | migrate | …``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvloop
+from rich.console import Console
+from touchline_runtime import database
+from touchline_runtime.process import explained, fail, main
+from touchline_runtime.settings import read_settings
+
+from touchline_notifier import bootstrap
+from touchline_notifier.adapters.files import own_lifecycles, read_endpoints, shipped_plays, texts_of
+from touchline_notifier.core.known_lifecycles import BUILT_IN
+from touchline_notifier.core.reading import check_lifecycles, check_play_endpoints, read_plays
+from touchline_notifier.settings import NotifierSettings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="The right action, once, at a good time, or held back with a reason. Settings are environment variables "
+    "TOUCHLINE_…; docs/settings.md lists them.",
+)
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on (TOUCHLINE_HTTP_HOST).")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on (TOUCHLINE_HTTP_PORT).")]
+
+
+@app.command()
+def run(host: Host = None, port: Port = None) -> None:
+    """Read facts, decide, deliver and publish; answers the API as well. Until SIGTERM."""
+    with explained():
+        settings = read_settings(NotifierSettings, http_host=host, http_port=port)
+        settings.need("kafka_bootstrap_servers", "database_url")
+        main(bootstrap.run(settings))
+
+
+@app.command()
+def serve(host: Host = None, port: Port = None) -> None:
+    """Answer the API and the pages alone. Until SIGTERM."""
+    with explained():
+        settings = read_settings(NotifierSettings, http_host=host, http_port=port)
+        settings.need("kafka_bootstrap_servers", "database_url")
+        main(bootstrap.serve(settings))
+
+
+@app.command()
+def migrate() -> None:
+    """Create or migrate the database's tables, and leave."""
+    with explained():
+        settings = read_settings(NotifierSettings)
+        work = database.migrate(settings, package=bootstrap.PACKAGE_OF_MIGRATIONS, schema=bootstrap.SCHEMA)
+        uvloop.run(work)
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of plays, or one play's file.")],
+    lifecycles: Annotated[
+        Path | None, typer.Option(help="Folder of lifecycles of your own (TOUCHLINE_LIFECYCLES_DIR).")
+    ] = None,
+    endpoints: Annotated[Path | None, typer.Option(help="Endpoints file (TOUCHLINE_ENDPOINTS_FILE).")] = None,
+) -> None:
+    """Check plays: form, lifecycles and stages, endpoints if there is a file, and every template with sample data.
+
+    Exit code 0 when they are sound, 1 when not.
+    """
+    with explained():
+        settings = read_settings(NotifierSettings, lifecycles_dir=lifecycles, endpoints_file=endpoints)
+        texts = [(str(folder), folder.read_text(encoding="utf-8"))] if folder.is_file() else texts_of(folder, "DIR")
+        if not texts:
+            fail(f"{folder} has no plays: they are files *.yaml or *.yml", code=1)
+        reading = read_plays(texts)
+        known = {one.name: one for one in (*BUILT_IN, *own_lifecycles(settings.lifecycles_dir))}
+        faults = [*reading.faults, *check_lifecycles(reading, known.values())]
+        if settings.endpoints_file is not None:
+            configured = read_endpoints(settings.endpoints_file)
+            channels = bootstrap.build_channels(settings)
+            faults += check_play_endpoints(reading, configured, channels, str(settings.endpoints_file))
+        say = Console(soft_wrap=True, highlight=False, markup=False)
+        for fault in faults:
+            say.print(str(fault), style="red")
+        for warning in reading.warnings:
+            say.print(f"{warning} (warning)", style="yellow")
+        good = len(texts) - len({fault.file for fault in faults})
+        say.print(f"{good} of {len(texts)} plays are sound")
+        if faults:
+            raise typer.Exit(1)
+
+
+@app.command()
+def plays() -> None:
+    """List the plays that ship: run them by naming them in TOUCHLINE_PLAYS, or copy and edit them."""
+    say = Console(soft_wrap=True, highlight=False, markup=False)
+    for name, (path, text) in shipped_plays().items():
+        play = read_plays([(path, text)]).plays[name]
+        say.print(f"{name:<28} {play.title or ''}\n{'':<28} {path}")
