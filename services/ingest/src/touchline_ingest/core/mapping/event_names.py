@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any
@@ -28,6 +28,12 @@ def snake_case(name: str) -> str:
     return f"{words[: MAX_TYPE - 20].strip('_') or 'event'}_{suffix}"
 
 
+@lru_cache(maxsize=2048)
+def _configured(name: str) -> str:
+    """The spelling of a name in a sources file: few, and looked at with every event."""
+    return snake_case(name)
+
+
 class EventNames:
     """Which type each event name means.
 
@@ -47,7 +53,7 @@ class EventNames:
         if overrides:
             found = overrides.get(name)
             if not isinstance(found, str):
-                found = next((to for other, to in overrides.items() if snake_case(str(other)) == spelt), None)
+                found = next((to for other, to in overrides.items() if _configured(str(other)) == spelt), None)
             if isinstance(found, str):
                 return found
         return self._types.get(spelt)
