@@ -75,6 +75,9 @@ def own_label(key: str) -> Label:
     return Label(LIGHTEST, 0, key) if is_known(key) else Label(None, 0, key)
 
 
+_UNSETTLED = Label(None, 0, "")
+
+
 @dataclass(slots=True)
 class Link:
     """One link of a key: its weight, and what the other end last said of itself."""
@@ -104,10 +107,10 @@ class Standing:
 
     key: str
     links: dict[str, Link] = field(default_factory=dict)
-    label: Label = Label(None, 0, "")
+    label: Label = _UNSETTLED
 
     def __post_init__(self) -> None:
-        if not self.label.root:
+        if self.label is _UNSETTLED:
             self.label = own_label(self.key)
 
     @property

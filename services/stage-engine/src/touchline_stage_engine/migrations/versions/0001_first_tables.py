@@ -49,8 +49,8 @@ CREATE TABLE partitions (
 """
 
 CUSTOMERS = """
--- One row per key a touchpoint was ever filed under. `merged_into` set: an alias, which keeps its touchpoints but has no
--- stage of its own.
+-- One row per key a touchpoint ever named. `merged_into` set: an alias, which keeps its touchpoints but has no stage
+-- of its own.
 CREATE TABLE customers (
     partition       integer NOT NULL,
     customer_id     text    NOT NULL COLLATE "C",
@@ -83,7 +83,7 @@ CREATE TABLE touchpoints (
     hash          bigint   NOT NULL,   -- of (source, id)
     type          text     NOT NULL,
     channel       text     NOT NULL,
-    flags         smallint NOT NULL,   -- 1: machine, 2: backfill, 4: outbound, 8: neither inbound nor outbound was said
+    flags         smallint NOT NULL,   -- 1: machine, 2: backfill, 4: outbound
     received_at   bigint   NOT NULL,
     properties    json     NOT NULL,
     identifiers   json,                -- the identifiers it named, unless it named its key alone

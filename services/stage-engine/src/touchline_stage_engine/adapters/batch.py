@@ -1,0 +1,334 @@
+"""One batch of one partition: gathered, deduplicated, folded, and written in one fenced transaction."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import asyncpg
+import structlog
+from touchline_schemas.partitions import partition_of
+
+from touchline_stage_engine.adapters import statements, store
+from touchline_stage_engine.adapters.changes import Changes, read_arrival, touchpoint_row
+from touchline_stage_engine.adapters.customers import Cache, Customer
+from touchline_stage_engine.adapters.decoding import Arrival, Poison, content_digest, decode
+from touchline_stage_engine.adapters.erasing import Erasures
+from touchline_stage_engine.adapters.folding import Folding
+from touchline_stage_engine.adapters.identities import Identities
+from touchline_stage_engine.adapters.messages import (
+    ERASE_REQUESTED,
+    REBUILD_REQUESTED,
+    TRANSFERRED,
+    WITHDRAWN,
+    Message,
+    read_message,
+    transferred_arrivals,
+)
+from touchline_stage_engine.adapters.refolding import Work, refold_all
+from touchline_stage_engine.core.identity import weigh
+
+log = structlog.get_logger(__name__)
+
+
+class Batch:
+    """Gathers a poll's records, then folds them. One use.
+
+    Usage: `gather` (reads the database), then inside the fence `apply` (reads and folds, writes the touchpoints).
+    Memory is changed on the way: when anything fails, the cache must be thrown away.
+    """
+
+    def __init__(
+        self, partition: int, partitions: int, folding: Folding, cache: Cache, erasures: Erasures, now: int
+    ) -> None:
+        self._partition = partition
+        self._partitions = partitions
+        self._folding = folding
+        self._changes = folding.changes = Changes()
+        self._cache = cache
+        self._erasures = erasures
+        self._now = now
+        self._identities = Identities(folding, self.customer)
+        self._customers: dict[str, Customer] = {}
+        self._work: dict[str, Work] = {}
+        self._messages: list[Message] = []
+        self._replaced: list[tuple[int, str]] = []
+
+    @property
+    def changes(self) -> Changes:
+        """What is to be written."""
+        return self._changes
+
+    @property
+    def used(self) -> Iterable[str]:
+        """The customers this batch concerned."""
+        return self._customers
+
+    def customer(self, key: str) -> Customer:
+        """A customer of this batch, to be written back."""
+        customer = self._customers[key]
+        self._changes.customers[key] = customer
+        return customer
+
+    # --- gathering ---------------------------------------------------------------------------------------------------
+
+    async def gather(
+        self, connection: asyncpg.Connection, touchpoints: Sequence[Any], identity: Sequence[Any] = ()
+    ) -> None:
+        """Decode records, load the customers they concern, and drop what is stored already."""
+        by_key: dict[str, list[Arrival]] = {}
+        for record in touchpoints:
+            arrival = decode(record.value, record.key)
+            if isinstance(arrival, Poison):
+                self._bury(record, arrival)
+            elif (found := by_key.get(arrival.key)) is not None:
+                found.append(arrival)
+            elif self._is_ours(arrival.key):
+                by_key[arrival.key] = [arrival]
+            else:
+                self._bury(
+                    record,
+                    Poison(
+                        "wrong_partition",
+                        f"{arrival.key!r} belongs on partition {partition_of(arrival.key, self._partitions)}: "
+                        "use Kafka's default partitioner (murmur2 of the key)",
+                    ),
+                )
+        for record in identity:
+            message = read_message(record)
+            if isinstance(message, Poison):
+                self._bury(record, message)
+            else:
+                self._messages.append(message)
+        recipients = {message.recipient for message in self._messages if message.kind != REBUILD_REQUESTED}
+        await self.load(connection, [*by_key, *(key for key in recipients if key not in by_key)])
+        self._drop_erased(by_key)
+        for key, arrivals in by_key.items():
+            self._work[key] = Work(self._customers[key], arrivals)
+        for message in self._messages:
+            if message.kind == TRANSFERRED:
+                self._take_transfer(message)
+        await self._deduplicate(connection)
+
+    def _is_ours(self, key: str) -> bool:
+        return self._cache.get(key) is not None or partition_of(key, self._partitions) == self._partition
+
+    def _bury(self, record: Any, poison: Poison) -> None:
+        changes = self._changes
+        changes.poison[poison.reason] += 1
+        changes.counts["dead_letters"] += 1
+        origin = f"{record.topic}/{record.partition}/{record.offset}"
+        changes.outbox.append(
+            self._folding.publisher.dead_letter(
+                record.key, record.value, record.headers, poison.reason, poison.error, origin
+            )
+        )
+
+    async def load(self, connection: asyncpg.Connection, keys: Sequence[str]) -> None:
+        """Bring customers into memory, new ones too."""
+        missing = []
+        for key in keys:
+            customer = self._cache.get(key)
+            if customer is None:
+                missing.append(key)
+            else:
+                self._customers[key] = customer
+        if not missing:
+            return
+        folding = self._folding
+        found = await store.load_customers(connection, self._partition, missing, folding.folds, folding.generation)
+        new = [key for key in missing if key not in found]
+        remembered = await self._erasures.find(connection, new)
+        for key in new:
+            customer = found[key] = folding.new_customer(key)
+            if (erased := remembered.get(key)) is not None:
+                customer.erased_before, customer.incarnation, customer.merges = erased
+        for key, customer in found.items():
+            self._cache.add(customer)
+            self._customers[key] = customer
+
+    def _drop_erased(self, by_key: dict[str, list[Arrival]]) -> None:
+        for key in list(by_key):
+            before = self._customers[key].erased_before
+            if before is not None:
+                kept = [arrival for arrival in by_key[key] if arrival.touchpoint.occurred_at >= before]
+                self._changes.counts["erased"] += len(by_key[key]) - len(kept)
+                by_key[key] = kept
+
+    def _take_transfer(self, message: Message) -> None:
+        customer, data = self._customers[message.recipient], message.data
+        arrivals = transferred_arrivals(data)
+        if customer.erased_before is not None:
+            before = customer.erased_before
+            arrivals = [arrival for arrival in arrivals if arrival.touchpoint.occurred_at >= before]
+        self._changes.aliases.append((customer.customer_id, data["alias"]))
+        work = self._work.setdefault(message.recipient, Work(customer, []))
+        work.fired_through = max(work.fired_through, data["fired_through"])
+        if data["bulk"]:
+            work.merged += arrivals
+        else:
+            work.arrivals += arrivals
+
+    # --- telling repetitions from news -------------------------------------------------------------------------------
+
+    async def _deduplicate(self, connection: asyncpg.Connection) -> None:
+        """Keep of each customer's arrivals those that are new; what is in doubt is looked up in one query."""
+        doubtful: list[tuple[int, str]] = []
+        for key, work in self._work.items():
+            known = work.customer.known
+            for arrival in (*work.arrivals, *work.merged):
+                if known is None or arrival.hash in known:
+                    doubtful.append((arrival.hash, key))
+        stored = await store.find_touchpoints(connection, doubtful)
+        for key, work in self._work.items():
+            fresh: dict[int, Arrival] = {}
+            work.arrivals = self._sift(key, work, work.arrivals, fresh, stored)
+            work.merged = self._sift(key, work, work.merged, fresh, stored)
+            for arrival in (*work.arrivals, *work.merged):
+                work.customer.remember(arrival.hash)
+
+    def _sift(
+        self,
+        key: str,
+        work: Work,
+        arrivals: Sequence[Arrival],
+        fresh: dict[int, Arrival],
+        stored: dict[tuple[int, str], Any],
+    ) -> list[Arrival]:
+        counts = self._changes.counts
+        kept: dict[int, Arrival] = {}
+        for arrival in arrivals:
+            earlier = fresh.get(arrival.hash)
+            if earlier is None and (row := stored.get((arrival.hash, key))) is not None:
+                earlier = read_arrival(row, key)
+            if earlier is None:
+                fresh[arrival.hash] = kept[arrival.hash] = arrival
+                continue
+            own = arrival.key == key
+            if earlier.touchpoint.id != arrival.touchpoint.id or earlier.touchpoint.source != arrival.touchpoint.source:
+                self._refuse_collision(arrival)
+                continue
+            before, after = _content(earlier), _content(arrival)
+            if before == after:
+                if own:
+                    counts["duplicates"] += 1
+                continue
+            if own:
+                counts["duplicates"] += 1
+                counts["conflicts"] += 1
+                log.warning(
+                    "touchpoint_conflict", source=arrival.touchpoint.source, touchpoint_id=arrival.touchpoint.id
+                )
+            if after >= before:
+                continue
+            # The smaller content stays, whichever came first.
+            if (arrival.hash, key) in stored and arrival.hash not in fresh:
+                self._replaced.append((arrival.hash, key))
+                work.customer.touchpoints -= 1
+                work.replaced.append(earlier.touchpoint)
+            fresh[arrival.hash] = kept[arrival.hash] = arrival
+        return [arrival for arrival in kept.values() if fresh[arrival.hash] is arrival]
+
+    def _refuse_collision(self, arrival: Arrival) -> None:
+        # Two ids with one 64-bit hash for one customer: nobody meets it by chance.
+        self._changes.poison["hash_collision"] += 1
+        self._changes.counts["dead_letters"] += 1
+        touchpoint = arrival.touchpoint
+        self._changes.outbox.append(
+            self._folding.publisher.dead_letter(
+                arrival.key.encode(), repr(touchpoint).encode(), (), "hash_collision",
+                "another touchpoint of this customer has the same hash of (source, id): send it under another id",
+                f"{touchpoint.source}/{touchpoint.id}",
+            )
+        )  # fmt: skip
+
+    # --- folding, inside the fence -----------------------------------------------------------------------------------
+
+    async def apply(self, connection: asyncpg.Connection, caught_up_at: int | None) -> None:
+        """Fold everything; touchpoints are written here, the rest is left in `changes`."""
+        changes = self._changes
+        for key, work in self._work.items():
+            customer = self.customer(key)
+            for arrival in work.arrivals:
+                self._note_links(customer, arrival)
+                changes.touchpoints.append(touchpoint_row(key, arrival))
+            changes.touchpoints += [touchpoint_row(key, arrival) for arrival in work.merged]
+            # What an alias handed over was counted by the alias's owner; what took another's place, with the other.
+            changes.counts["folded"] += sum(1 for arrival in work.arrivals if arrival.key == key) - len(work.replaced)
+        for message in self._messages:
+            if message.kind not in (TRANSFERRED, WITHDRAWN, ERASE_REQUESTED, REBUILD_REQUESTED):
+                self._identities.receive(message, self._now)
+        if self._replaced:
+            await connection.execute(
+                statements.DELETE_TOUCHPOINTS,
+                [hash_ for hash_, _ in self._replaced],
+                [customer_id for _, customer_id in self._replaced],
+            )
+        await store.copy_touchpoints(connection, changes)
+        for message in self._messages:
+            if message.kind == WITHDRAWN:
+                await self._withdraw(connection, message)
+        for key in self._identities.returned:
+            work = self._work.setdefault(key, Work(self._customers[key], []))
+            work.from_scratch = "merge"
+        await refold_all(connection, self._folding, list(self._work.values()), caught_up_at)
+        await self._identities.hand_over(connection, self._work)
+        await self._forget_aliases(connection)
+        for message in self._messages:
+            if message.kind == ERASE_REQUESTED:
+                customer = self.customer(message.recipient)
+                anew = await self._erasures.erase(connection, self._folding, message, customer)
+                if anew is not None:
+                    self._cache.add(anew)
+                    self._customers[message.recipient] = anew
+            elif message.kind == REBUILD_REQUESTED:
+                changes.rebuilds += 1
+
+    async def _forget_aliases(self, connection: asyncpg.Connection) -> None:
+        """New aliases have no history of their own any more."""
+        gone = self._changes.forgotten
+        if gone:
+            self._changes.history = [row for row in self._changes.history if row[0] not in gone]
+            self._changes.checkpoints = [row for row in self._changes.checkpoints if row[0] not in gone]
+            await connection.execute(statements.DELETE_HISTORY_OF, list(gone))
+            await connection.execute(statements.DELETE_CHECKPOINTS_OF, list(gone))
+
+    def _note_links(self, customer: Customer, arrival: Arrival) -> None:
+        touchpoint = arrival.touchpoint
+        if arrival.key != customer.customer_id or touchpoint.machine:
+            return
+        for other in arrival.others:
+            weight = weigh(touchpoint.occurred_at, touchpoint.id, touchpoint.source, customer.customer_id, other)
+            self._identities.link(customer, other, weight, self._now)
+
+    async def _withdraw(self, connection: asyncpg.Connection, message: Message) -> None:
+        """Give back what an alias had handed over: it belongs to somebody else."""
+        customer, alias = self.customer(message.recipient), message.data["alias"]
+        gone = await connection.fetch(statements.DELETE_TOUCHPOINTS_OF_KEY, customer.customer_id, alias)
+        await connection.execute(statements.REMOVE_ALIAS, customer.customer_id, alias)
+        if (customer.customer_id, alias) in self._changes.aliases:
+            self._changes.aliases.remove((customer.customer_id, alias))
+        customer.touchpoints -= len(gone)
+        customer.known = None
+        work = self._work.setdefault(message.recipient, Work(customer, []))
+        work.from_scratch = "merge"
+
+    async def fire_timers(self, connection: asyncpg.Connection, keys: Sequence[str], until: int) -> None:
+        """Fire what is due of these customers, and note when each is to be woken next."""
+        await self.load(connection, keys)
+        stale = [Work(self.customer(key), []) for key in keys if self._customers[key].stale]
+        if stale:
+            await refold_all(connection, self._folding, stale, until)
+        for key in keys:
+            customer = self.customer(key)
+            self._folding.fire(customer, until)
+            customer.wake_at = None
+
+    async def refold_stale(self, connection: asyncpg.Connection, keys: Sequence[str], caught_up_at: int | None) -> None:
+        """Fold customers again who were folded under other definitions."""
+        await self.load(connection, keys)
+        works = [Work(self.customer(key), []) for key in keys if self._customers[key].stale]
+        await refold_all(connection, self._folding, works, caught_up_at)
+
+
+def _content(arrival: Arrival) -> tuple[int, bytes]:
+    digest = content_digest(arrival.touchpoint, arrival.key, arrival.identifiers)
+    return (arrival.touchpoint.occurred_at, digest)

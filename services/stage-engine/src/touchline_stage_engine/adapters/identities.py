@@ -1,0 +1,155 @@
+"""Links between keys, as the owner of one end acts on them: labels told, aliases marked, touchpoints handed over."""
+
+from collections.abc import Callable, Mapping
+
+import asyncpg
+
+from touchline_stage_engine.adapters import store
+from touchline_stage_engine.adapters.changes import read_arrival
+from touchline_stage_engine.adapters.customers import Customer
+from touchline_stage_engine.adapters.folding import START, Folding
+from touchline_stage_engine.adapters.messages import (
+    LINK_REMOVED,
+    LINK_REQUESTED,
+    TRANSFER_CHUNK,
+    WITHDRAWN,
+    Message,
+    link_requested,
+    transferred,
+)
+from touchline_stage_engine.adapters.outgoing import Outgoing, identity_message
+from touchline_stage_engine.adapters.refolding import Work
+from touchline_stage_engine.core.identity import Label, Standing, Weight
+from touchline_stage_engine.core.touchpoint import Order
+
+END: Order = (1 << 62, "", "")
+
+
+class Identities:
+    """One batch's changes of identity. ``customer_of`` gives a customer of the batch, to be written back."""
+
+    def __init__(self, folding: Folding, customer_of: Callable[[str], Customer]) -> None:
+        self._folding = folding
+        self._customer_of = customer_of
+        self._handing_over: set[str] = set()
+        """Keys that have got another root in this batch: all their touchpoints go there."""
+        self.returned: set[str] = set()
+        """Keys that have become nobody's alias in this batch: folded again from their own touchpoints."""
+
+    def link(self, customer: Customer, other: str, weight: Weight, now: int) -> None:
+        """A touchpoint of this customer names another key."""
+        standing = customer.identity
+        if standing is None:
+            standing = customer.identity = Standing(customer.customer_id)
+        if standing.knows(other, weight):
+            return
+        standing.link(other, weight)
+        self._tell(standing, other)
+        self._settle(customer, standing, now)
+
+    def receive(self, message: Message, now: int) -> None:
+        """Another key's owner tells of a link, or of its end."""
+        customer = self._customer_of(message.recipient)
+        standing = customer.identity
+        if standing is None:
+            standing = customer.identity = Standing(customer.customer_id)
+        other = message.data["other"]
+        if message.kind == LINK_REMOVED:
+            standing.unlink(other)
+        elif message.kind == LINK_REQUESTED:
+            weight: Weight = tuple(message.data["weight"])
+            if customer.erased_before is not None and weight[0] < customer.erased_before:
+                # From before the erasure: the other end is to forget it too.
+                data = {"other": customer.customer_id}
+                self._send(identity_message(other, LINK_REMOVED, data, self._folding.publisher.decided_at))
+                return
+            new = other not in standing.links
+            if not standing.link(other, weight, Label.load(message.data["label"])):
+                return
+            if new:
+                self._tell(standing, other)
+        self._settle(customer, standing, now)
+
+    def _send(self, record: Outgoing) -> None:
+        self._folding.changes.outbox.append(record)
+
+    def _tell(self, standing: Standing, other: str) -> None:
+        link = standing.links[other]
+        self._send(link_requested(other, standing.key, link.weight, standing.label, self._folding.publisher.decided_at))
+
+    def _settle(self, customer: Customer, standing: Standing, now: int) -> None:
+        """Work the label out anew, tell the neighbours, and follow it."""
+        if standing.settle():
+            for other in standing.links:
+                self._tell(standing, other)
+        self._folding.changes.conflicts[standing.key] = list(standing.conflicts())
+        root = None if standing.root == standing.key else standing.root
+        if root != customer.merged_into:
+            self._follow(customer, root, now)
+
+    def _follow(self, customer: Customer, root: str | None, now: int) -> None:
+        """The key belongs to somebody else than before."""
+        folding, publisher = self._folding, self._folding.publisher
+        key, before = customer.customer_id, customer.merged_into
+        customer.merged_into = root
+        if before is not None:
+            self._send(identity_message(before, WITHDRAWN, {"alias": key}, publisher.decided_at))
+        if root is None:
+            self._handing_over.discard(key)
+            self.returned.add(key)
+            return
+        self.returned.discard(key)
+        self._handing_over.add(key)
+        if before is None:
+            self._forget_stages(customer)
+        customer.merges += 1
+        folding.changes.outbox.append(publisher.merged(key, customer.incarnation, root, customer.merges, now))
+
+    def _forget_stages(self, customer: Customer) -> None:
+        """An alias has no stages: tombstones for those that were published; the numbers of its facts go on."""
+        changes, publisher, names = self._folding.changes, self._folding.publisher, self._folding.names
+        for place, name in enumerate(names):
+            published = customer.published[place]
+            if published.stage is not None:
+                changes.outbox.append(publisher.no_stage(customer.customer_id, name))
+                changes.stages[customer.customer_id, name] = None
+            published.stage, published.level, published.since, published.entered_at = None, 0, 0, 0
+            customer.states[place] = None
+            customer.facts[place] = 0
+        customer.last = None
+        customer.checkpointed = 0
+        customer.wake_at = None
+        changes.forgotten.add(customer.customer_id)
+
+    async def hand_over(self, connection: asyncpg.Connection, works: Mapping[str, Work]) -> None:
+        """Send touchpoints to the roots: everything of new aliases, and what has just come for older ones.
+
+        The batch's touchpoints must be in the table already.
+        """
+        for key in sorted(self._handing_over):
+            await self._hand_over_all(connection, self._customer_of(key))
+        for key, work in works.items():
+            root = work.customer.merged_into
+            if root is None or key in self._handing_over:
+                continue
+            # What other aliases handed over to this key follows them when they hear of the root.
+            own = [arrival for arrival in work.arrivals if arrival.key == key]
+            sent_at = self._folding.publisher.decided_at
+            for begin in range(0, len(own), TRANSFER_CHUNK):
+                chunk = own[begin : begin + TRANSFER_CHUNK]
+                self._send(transferred(root, key, chunk, work.customer.fired_through, False, sent_at))
+
+    async def _hand_over_all(self, connection: asyncpg.Connection, customer: Customer) -> None:
+        root = customer.merged_into
+        assert root is not None, "only aliases hand over"
+        sent_at, key = self._folding.publisher.decided_at, customer.customer_id
+        sent = False
+        async for rows in store.touchpoint_rows(connection, key, START, END):
+            own = [read_arrival(row, key) for row in rows if row["original_key"] is None]
+            for begin in range(0, len(own), TRANSFER_CHUNK):
+                chunk = own[begin : begin + TRANSFER_CHUNK]
+                self._send(transferred(root, key, chunk, customer.fired_through, True, sent_at))
+                sent = True
+        if not sent:
+            # Nothing yet to hand over, but the root is to know its alias.
+            self._send(transferred(root, key, [], customer.fired_through, True, sent_at))

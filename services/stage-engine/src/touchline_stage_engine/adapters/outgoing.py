@@ -1,0 +1,181 @@
+"""What the engine sends: facts, latest stages, tombstones, identity messages and dead letters, as records to relay."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import orjson
+from touchline_schemas import dead_letters, topics
+from touchline_schemas.cloudevents import Headers
+from touchline_schemas.ids import fact_id, uuid7
+from touchline_schemas.times import from_micros, to_wire
+
+from touchline_stage_engine.core.facts import Move, Stall
+from touchline_stage_engine.core.publication import Numbered, Published
+
+SOURCE = "/touchline/stage-engine"
+
+# Numbers in the outbox's column `topic`: fixed for as long as there are rows.
+STAGE_CHANGES, CUSTOMER_STAGES, IDENTITY, DEAD_LETTERS = 1, 2, 3, 4
+TOPIC_OF = {
+    STAGE_CHANGES: topics.STAGE_CHANGES,
+    CUSTOMER_STAGES: topics.CUSTOMER_STAGES,
+    IDENTITY: topics.IDENTITY,
+    DEAD_LETTERS: topics.DEAD_LETTERS,
+}
+
+
+class Outgoing(NamedTuple):
+    """One record to publish. ``partition`` None: that of the key."""
+
+    topic: int
+    partition: int | None
+    key: bytes | None
+    headers: Headers
+    value: bytes | None
+
+    def dump_headers(self) -> bytes:
+        """The column ``headers``."""
+        return orjson.dumps([(name, value.decode("latin-1")) for name, value in self.headers])
+
+
+def load_headers(raw: bytes) -> Headers:
+    """What ``dump_headers`` wrote."""
+    return [(name, value.encode("latin-1")) for name, value in orjson.loads(raw)]
+
+
+def wire(micros: int) -> str:
+    """Microseconds since the epoch as the wire has times."""
+    return to_wire(from_micros(micros))
+
+
+_FIXED = ("ce_specversion", b"1.0"), ("ce_source", SOURCE.encode()), ("content-type", b"application/json")
+
+
+def _headers(id: str, type: bytes, time: str, subject: bytes) -> Headers:  # noqa: A002
+    return [
+        _FIXED[0],
+        ("ce_id", id.encode()),
+        ("ce_type", type),
+        _FIXED[1],
+        ("ce_time", time.encode()),
+        ("ce_subject", subject),
+        _FIXED[2],
+    ]
+
+
+class Publisher:
+    """Builds the records of one partition's customers; ``decided_at`` is the clock of the batch, on the wire."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.decided_at = ""
+
+    def fact(self, customer_id: str, incarnation: int, lifecycle: str, numbered: Numbered) -> Outgoing:
+        """A move, stall or recovery, for stage-changes."""
+        fact, fact_no, sequence = numbered
+        data: dict[str, Any] = {
+            "customer_id": customer_id,
+            "lifecycle": lifecycle,
+            "lifecycle_version": fact.version,
+            "fact_no": fact_no,
+            "incarnation": incarnation,
+            "decided_at": self.decided_at,
+            "backfill": fact.backfill,
+        }
+        if isinstance(fact, Move):
+            type_ = b"touchline.stage-changed"
+            time = wire(fact.occurred_at)
+            data |= {
+                "from_stage": fact.from_stage,
+                "to_stage": fact.to_stage,
+                "move": fact.kind,
+                "reason": {
+                    "kind": fact.reason_kind,
+                    "text": fact.reason_text,
+                    "touchpoint_id": fact.touchpoint_id,
+                },
+                "sequence": sequence,
+                "previous_stage_seconds": fact.previous_stage_seconds,
+            }
+        elif isinstance(fact, Stall):
+            type_ = b"touchline.customer-stalled"
+            time = wire(fact.due_at)
+            data |= {"stage": fact.stage, "level": fact.level, "since": wire(fact.since), "due_at": time}
+        else:
+            type_ = b"touchline.customer-recovered"
+            time = wire(fact.occurred_at)
+            data |= {
+                "stage": fact.stage,
+                "stalled_seconds": fact.stalled_seconds,
+                "touchpoint_id": fact.touchpoint_id,
+            }
+        data["occurred_at"] = time
+        key = customer_id.encode()
+        ce_id = str(fact_id(customer_id, lifecycle, incarnation, fact_no))
+        return Outgoing(STAGE_CHANGES, self.partition, key, _headers(ce_id, type_, time, key), orjson.dumps(data))
+
+    def latest_stage(self, customer_id: str, incarnation: int, lifecycle: str, published: Published) -> Outgoing:
+        """The compacted record of a customer in a lifecycle; a tombstone where there is no stage."""
+        key = f"{customer_id}/{lifecycle}"
+        if published.stage is None:
+            return self.no_stage(customer_id, lifecycle)
+        data = {
+            "customer_id": customer_id,
+            "lifecycle": lifecycle,
+            "lifecycle_version": published.version,
+            "stage": published.stage,
+            "entered_at": wire(published.entered_at),
+            "sequence": published.sequence,
+            "stalled_level": published.level,
+            "updated_at": self.decided_at,
+        }
+        # The same state may be written again with nothing new but the entry time: the id says which writing it was.
+        ce_id = f"{fact_id(customer_id, lifecycle, incarnation, published.fact_no)}:{published.entered_at}"
+        headers = _headers(ce_id, b"touchline.customer-stage", self.decided_at, customer_id.encode())
+        return Outgoing(CUSTOMER_STAGES, self.partition, key.encode(), headers, orjson.dumps(data))
+
+    def no_stage(self, customer_id: str, lifecycle: str) -> Outgoing:
+        """The tombstone of a customer in a lifecycle."""
+        return Outgoing(CUSTOMER_STAGES, self.partition, f"{customer_id}/{lifecycle}".encode(), [], None)
+
+    def merged(self, customer_id: str, incarnation: int, into: str, merge_no: int, occurred_at: int) -> Outgoing:
+        """That a key is now part of a customer."""
+        time, key = wire(occurred_at), customer_id.encode()
+        data = {
+            "customer_id": customer_id,
+            "into": into,
+            "fact_no": merge_no,
+            "incarnation": incarnation,
+            "occurred_at": time,
+            "decided_at": self.decided_at,
+        }
+        ce_id = str(fact_id(customer_id, "", incarnation, merge_no))
+        headers = _headers(ce_id, b"touchline.customer-merged", time, key)
+        return Outgoing(STAGE_CHANGES, self.partition, key, headers, orjson.dumps(data))
+
+    def erased(self, customer_id: str, incarnation: int, erased_at: int) -> Outgoing:
+        """That a customer is to be forgotten; the last word of an incarnation."""
+        time, key = wire(erased_at), customer_id.encode()
+        data = {
+            "customer_id": customer_id,
+            "incarnation": incarnation,
+            "occurred_at": time,
+            "decided_at": self.decided_at,
+        }
+        ce_id = str(fact_id(customer_id, "", incarnation, 0))
+        headers = _headers(ce_id, b"touchline.customer-erased", time, key)
+        return Outgoing(STAGE_CHANGES, self.partition, key, headers, orjson.dumps(data))
+
+    def dead_letter(
+        self, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]], reason: str, error: str,
+        origin: str,
+    ) -> Outgoing:  # fmt: skip
+        """A record that could not be understood."""
+        kept, kept_headers = dead_letters.dead_letter(value or b"", headers, reason=reason, error=error, origin=origin)
+        return Outgoing(DEAD_LETTERS, self.partition, key, kept_headers, kept)
+
+
+def identity_message(recipient: str, kind: str, data: dict[str, Any], sent_at: str) -> Outgoing:
+    """A message to the owner of a key, on the identity topic. Kinds: see ``adapters/messages.py``."""
+    key = recipient.encode()
+    return Outgoing(IDENTITY, None, key, _headers(str(uuid7()), kind.encode(), sent_at, key), orjson.dumps(data))

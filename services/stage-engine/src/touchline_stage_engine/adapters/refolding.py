@@ -1,0 +1,237 @@
+"""Bringing customers up to date: in order where nothing is late, by folding history again where something is."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from touchline_stage_engine.adapters import statements, store
+from touchline_stage_engine.adapters.changes import read_touchpoint
+from touchline_stage_engine.adapters.customers import Customer
+from touchline_stage_engine.adapters.decoding import Arrival
+from touchline_stage_engine.adapters.folding import START, Folding, Refold
+from touchline_stage_engine.core.publication import Cause
+from touchline_stage_engine.core.touchpoint import Order, Touchpoint
+
+MANY = 100
+"""Customers whose history is read in one query."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What a batch brings for one customer.
+
+    Attributes:
+        arrivals: new touchpoints, those that aliases forward too; in any order.
+        merged: the past of keys that have just become this customer's.
+        replaced: stored contents that a smaller one has taken the place of.
+        from_scratch: fold everything again, because of this.
+        fired_through: the clock had fired the timers of merged keys up to here.
+    """
+
+    customer: Customer
+    arrivals: list[Arrival]
+    merged: list[Arrival] = field(default_factory=list)
+    replaced: list[Touchpoint] = field(default_factory=list)
+    from_scratch: Cause | None = None
+    fired_through: int = 0
+
+
+@dataclass(slots=True)
+class _Refolding:
+    """A customer whose history has to be read."""
+
+    customer: Customer
+    cause: Cause
+    places: list[int]
+    since: Order
+    through: Order
+    fired_through: int
+    then: list[Touchpoint]
+    backfill: bool
+    refold: Refold | None = None
+
+
+async def refold_all(
+    connection: asyncpg.Connection, folding: Folding, works: Sequence[Work], caught_up_at: int | None
+) -> None:
+    """Fold what each customer was brought. The touchpoints must be in the table already.
+
+    Args:
+        caught_up_at: where customers are folded again under new definitions, timers fire up to here.
+    """
+    waiting = []
+    for work in works:
+        if (refolding := await _plan(connection, folding, work, caught_up_at)) is not None:
+            waiting.append(refolding)
+    for begin in range(0, len(waiting), MANY):
+        await _refold_many(connection, folding, waiting[begin : begin + MANY])
+
+
+async def _plan(
+    connection: asyncpg.Connection, folding: Folding, work: Work, caught_up_at: int | None
+) -> _Refolding | None:
+    """Fold a customer in order, or say what has to be read to fold it again."""
+    customer = work.customer
+    arrivals = sorted((*work.arrivals, *work.merged), key=_order)
+    touchpoints = [arrival.touchpoint for arrival in arrivals]
+    if customer.merged_into is not None:
+        # An alias keeps its touchpoints and has no stage of its own.
+        _see(customer, touchpoints)
+        customer.touchpoints += len(touchpoints)
+        return None
+    if customer.stale or work.from_scratch or work.replaced:
+        customer.touchpoints += len(touchpoints)
+        _see(customer, touchpoints)
+        cause: Cause = "definition" if customer.stale else work.from_scratch or "late_touchpoint"
+        return await _from_scratch(connection, folding, work, cause, caught_up_at)
+    first = next((one for one in touchpoints if not one.machine), None)
+    if first is None or not (work.merged or folding.is_late(customer, first)):
+        customer.fired_through = max(customer.fired_through, work.fired_through)
+        folding.advance(customer, touchpoints)
+        customer.touchpoints += len(touchpoints)
+        return None
+    return _late(folding, work, touchpoints, first)
+
+
+def _late(folding: Folding, work: Work, touchpoints: list[Touchpoint], first: Touchpoint) -> _Refolding:
+    customer = work.customer
+    bound = customer.last or START
+    if work.merged:
+        merged = [arrival.touchpoint.order for arrival in work.merged if not arrival.touchpoint.machine]
+        bound = max([bound, *merged])
+    fired = max(customer.fired_through, work.fired_through)
+    late = [one for one in touchpoints if one.order <= bound or one.occurred_at <= fired]
+    then = touchpoints[len(late) :]
+    counting = [one for one in late if not one.machine]
+    if customer.last is None or first.order < customer.last or work.merged:
+        places = list(range(len(folding.folds)))
+    else:
+        # In order, but a timer had fired: fold again only where it had.
+        places = []
+        for place, fold in enumerate(folding.folds):
+            if fold.is_late(customer.states[place], first):
+                places.append(place)
+            else:
+                folding.advance_one(customer, place, counting)
+    customer.touchpoints += len(late)
+    _see(customer, late)
+    if counting:
+        customer.last = max(bound, counting[-1].order)
+    folding.changes.counts["late"] += len(late) - len(work.merged)
+    return _Refolding(
+        customer,
+        "merge" if work.merged else "late_touchpoint",
+        places,
+        first.order,
+        customer.last or bound,
+        fired,
+        then,
+        all(one.backfill for one in late),
+    )
+
+
+async def _from_scratch(
+    connection: asyncpg.Connection, folding: Folding, work: Work, cause: Cause, caught_up_at: int | None
+) -> _Refolding:
+    customer = work.customer
+    row = await connection.fetchrow(statements.LAST_TOUCHPOINT, customer.customer_id)
+    customer.last = None if row is None else (row["occurred_at"], row["id"], row["source"])
+    fired = max(customer.fired_through, work.fired_through)
+    if cause == "definition" and caught_up_at is not None:
+        # What was due long ago under the new definition is told with it, as the past.
+        fired = max(fired, caught_up_at)
+    places = list(range(len(folding.folds)))
+    return _Refolding(customer, cause, places, START, customer.last or START, fired, [], backfill=cause == "definition")
+
+
+async def _refold_many(connection: asyncpg.Connection, folding: Folding, group: Sequence[_Refolding]) -> None:
+    checkpoints = await _checkpoints(connection, [one for one in group if one.since != START])
+    cuts: list[tuple[str, str, int]] = []
+    forget: list[tuple[str, Order]] = []
+    for one in group:
+        customer = one.customer
+        one.refold = Refold(
+            folding, customer, one.places, one.cause, checkpoints.get(customer.customer_id), backfill=one.backfill
+        )
+        cuts += one.refold.cuts
+        if len(one.places) == len(folding.folds):
+            forget.append((customer.customer_id, one.refold.begin))
+    await connection.execute(
+        statements.CUT_HISTORY,
+        [customer_id for customer_id, _, _ in cuts],
+        [lifecycle for _, lifecycle, _ in cuts],
+        [kept for _, _, kept in cuts],
+    )
+    if forget:
+        await connection.execute(
+            statements.DELETE_CHECKPOINTS_AFTER,
+            [customer_id for customer_id, _ in forget],
+            [order[0] for _, order in forget],
+            [order[1] for _, order in forget],
+            [order[2] for _, order in forget],
+        )
+    read = await _read_many(connection, group)
+    for one in group:
+        assert one.refold is not None
+        rows = read.get(one.customer.customer_id, [])
+        one.refold.feed([read_touchpoint(row) for row in rows])
+        if len(rows) == store.CHUNK:
+            last = rows[-1]
+            after = (last["occurred_at"], last["id"], last["source"])
+            async for touchpoints in store.touchpoints_between(
+                connection, one.customer.customer_id, after, one.through
+            ):
+                one.refold.feed(touchpoints)
+                await asyncio.sleep(0)
+        one.refold.finish(one.fired_through)
+        if one.then:
+            folding.advance(one.customer, one.then)
+            one.customer.touchpoints += len(one.then)
+
+
+async def _checkpoints(connection: asyncpg.Connection, late: Sequence[_Refolding]) -> dict[str, Any]:
+    # Most customers never had one.
+    asked = [one for one in late if one.customer.checkpointed]
+    if not asked:
+        return {}
+    rows = await connection.fetch(
+        statements.CHECKPOINTS_BEFORE,
+        [one.customer.customer_id for one in asked],
+        [one.since[0] for one in asked],
+        [one.since[1] for one in asked],
+        [one.since[2] for one in asked],
+    )
+    return {row["customer_id"]: row for row in rows}
+
+
+async def _read_many(connection: asyncpg.Connection, group: Sequence[_Refolding]) -> dict[str, list[Any]]:
+    begins = [one.refold.begin if one.refold is not None else START for one in group]
+    rows = await connection.fetch(
+        statements.TOUCHPOINTS_BETWEEN_OF_MANY,
+        [one.customer.customer_id for one in group],
+        [order[0] for order in begins],
+        [order[1] for order in begins],
+        [order[2] for order in begins],
+        [one.through[0] for one in group],
+        [one.through[1] for one in group],
+        [one.through[2] for one in group],
+        store.CHUNK,
+    )
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        found.setdefault(row["customer_id"], []).append(row)
+    return found
+
+
+def _order(arrival: Arrival) -> Order:
+    touchpoint = arrival.touchpoint
+    return (touchpoint.occurred_at, touchpoint.id, touchpoint.source)
+
+
+def _see(customer: Customer, touchpoints: Sequence[Touchpoint]) -> None:
+    seen = max((one.occurred_at for one in touchpoints), default=None)
+    if seen is not None and (customer.seen_at is None or seen > customer.seen_at):
+        customer.seen_at = seen

@@ -1,0 +1,244 @@
+"""The relay: publishes one partition's outbox in commit order, each record once, whoever owned the partition before.
+
+It produces in Kafka transactions under ``<prefix>-relay-<partition>``. Starting a producer under that id fences a
+predecessor's and ends what it had in flight. Each transaction also commits, as a consumer group's offset, the id of
+the last outbox row it holds; so after a start the relay knows exactly how far the topics have got, and goes on there.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import Any, NamedTuple
+
+import asyncpg
+import structlog
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+from touchline_runtime import kafka
+from touchline_runtime.database import UNREACHABLE
+from touchline_runtime.metrics import Metrics
+from touchline_schemas.topics import STAGE_CHANGES
+
+from touchline_stage_engine import metrics as declared
+from touchline_stage_engine.adapters import statements
+from touchline_stage_engine.adapters.errors import DatabaseAwayError, FencedError, KafkaAwayError
+from touchline_stage_engine.adapters.ledger import Ledger
+from touchline_stage_engine.adapters.outgoing import STAGE_CHANGES as STAGE_CHANGES_CODE
+from touchline_stage_engine.adapters.outgoing import TOPIC_OF, load_headers
+from touchline_stage_engine.settings import StageEngineSettings
+
+log = structlog.get_logger(__name__)
+
+TRANSACTION_RECORDS = 1000
+"""Records of a Kafka transaction at most: small and short."""
+WAITING_LIMIT = 20_000
+"""Records in memory beyond which folding waits for the relay."""
+_PATIENCE = 30.0
+_CLEAR_EVERY = 1.0
+
+
+class Waiting(NamedTuple):
+    """An outbox row to publish."""
+
+    id: int
+    topic: int
+    partition: int | None
+    key: bytes | None
+    headers: list[tuple[str, bytes]]
+    value: bytes | None
+    committed_at: float
+
+
+class Relay:
+    """One partition's relay. `start`, then `run` beside the owner's folding; `offer` what was committed."""
+
+    def __init__(self, settings: StageEngineSettings, ledger: Ledger, pool: asyncpg.Pool, metrics: Metrics) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._pool = pool
+        self._metrics = metrics
+        self._partition = ledger.place.partition
+        self._names = {code: topic.full_name(settings.topic_prefix) for code, topic in TOPIC_OF.items()}
+        self._progress = TopicPartition(STAGE_CHANGES.full_name(settings.topic_prefix), self._partition)
+        self._group = f"{settings.topic_prefix}.relay"
+        self._producer: AIOKafkaProducer | None = None
+        self._waiting: deque[Waiting] = deque()
+        self._changed = asyncio.Event()
+        self._published = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._stored_through = 0
+        self._cleared_at = 0.0
+        self.relayed_through = 0
+
+    async def start(self) -> None:
+        """Fence the predecessor, and find out how far the topics have got.
+
+        Raises:
+            KafkaAwayError: no broker answers.
+        """
+        producer = kafka.producer(
+            self._settings,
+            f"{self._settings.topic_prefix}-relay-{self._partition}",
+            transactional_id=f"{self._settings.topic_prefix}-relay-{self._partition}",
+            transaction_timeout_ms=15_000,
+            linger_ms=0,
+        )
+        self._producer = producer
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await producer.start()
+                published = await self._published_through()
+        except (KafkaError, OSError, TimeoutError, AttributeError) as error:
+            # AttributeError: aiokafka's way to say that the group's coordinator is still loading.
+            raise KafkaAwayError(f"the relay can't start: {error!r}") from error
+        position = self._ledger.position
+        self.relayed_through = max(published, position.relayed_through)
+        if self.relayed_through > position.last_outbox_id:
+            # The database is younger than the topics: a new one, or one restored from a backup.
+            log.warning(
+                "outbox_renumbered", partition=self._partition, published=self.relayed_through,
+                stored=position.last_outbox_id,
+            )  # fmt: skip
+            position.last_outbox_id = self.relayed_through
+        # Rows up to here are read from the table; later ones are offered.
+        self._stored_through = position.last_outbox_id
+
+    async def _published_through(self) -> int:
+        async with kafka.Admin(self._settings, f"{self._settings.topic_prefix}-relay-{self._partition}") as admin:
+            offsets = await admin.client.list_consumer_group_offsets(self._group, partitions=[self._progress])
+        found = offsets.get(self._progress)
+        return 0 if found is None else max(0, int(found.offset))
+
+    def offer(self, rows: list[tuple[Any, ...]], records: list[Any]) -> None:
+        """Queue what a transaction has committed, in order."""
+        now = time.monotonic()
+        for row, record in zip(rows, records, strict=True):
+            self._waiting.append(
+                Waiting(row[1], record.topic, record.partition, record.key, record.headers, record.value, now)
+            )
+        self._changed.set()
+        if len(self._waiting) > WAITING_LIMIT:
+            self._room.clear()
+
+    async def room(self) -> None:
+        """Wait until the relay has caught up enough for more."""
+        await self._room.wait()
+
+    @property
+    def waiting(self) -> int:
+        """Records committed in the database and not published."""
+        return len(self._waiting)
+
+    async def drained(self) -> None:
+        """Wait until everything offered so far is published."""
+        while self._waiting or self.relayed_through < self._stored_through:
+            self._published.clear()
+            await self._published.wait()
+
+    async def run(self) -> None:
+        """Publish until cancelled.
+
+        Raises:
+            FencedError: another relay has taken over.
+            KafkaAwayError: Kafka did not take a transaction; what became of it, the next start finds out.
+        """
+        try:
+            await self._publish_stored()
+            self._published.set()
+            while True:
+                if not self._waiting:
+                    self._changed.clear()
+                    try:
+                        async with asyncio.timeout(_CLEAR_EVERY):
+                            await self._changed.wait()
+                    except TimeoutError:
+                        await self._clear()
+                        continue
+                batch = [self._waiting[i] for i in range(min(len(self._waiting), TRANSACTION_RECORDS))]
+                await self._publish(batch)
+                for _ in batch:
+                    self._waiting.popleft()
+                self._published.set()
+                if len(self._waiting) <= WAITING_LIMIT // 2:
+                    self._room.set()
+                if time.monotonic() - self._cleared_at > _CLEAR_EVERY:
+                    await self._clear()
+        except ProducerFenced as error:
+            raise FencedError(f"another relay publishes partition {self._partition}") from error
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise KafkaAwayError(f"a transaction failed: {error!r}") from error
+
+    async def _publish_stored(self) -> None:
+        """Publish what a predecessor, or an earlier life, has left in the table."""
+        after = self.relayed_through
+        while after < self._stored_through:
+            try:
+                rows = await self._pool.fetch(statements.OUTBOX_AFTER, self._partition, after, TRANSACTION_RECORDS)
+            except UNREACHABLE as error:
+                raise DatabaseAwayError(str(error)) from error
+            now = time.monotonic()
+            batch = [
+                Waiting(
+                    row["id"], row["topic"], row["target_partition"], row["key"], load_headers(row["headers"]),
+                    row["value"], now,
+                )
+                for row in rows
+                if row["id"] <= self._stored_through
+            ]  # fmt: skip
+            if not batch:
+                self.relayed_through = self._stored_through
+                return
+            await self._publish(batch)
+            after = self.relayed_through
+
+    async def _publish(self, batch: list[Waiting]) -> None:
+        producer = self._producer
+        assert producer is not None, "start first"
+        async with asyncio.timeout(_PATIENCE):
+            await producer.begin_transaction()
+            sent = [
+                await producer.send(
+                    self._names[record.topic],
+                    record.value,
+                    record.key,
+                    record.partition,
+                    headers=record.headers,
+                )
+                for record in batch
+            ]
+            await producer.send_offsets_to_transaction({self._progress: batch[-1].id}, self._group)
+            await asyncio.gather(*sent)
+            await producer.commit_transaction()
+        self.relayed_through = batch[-1].id
+        facts = sum(1 for record in batch if record.topic == STAGE_CHANGES_CODE)
+        self._metrics.counter(declared.FACTS_PUBLISHED).inc(facts)
+        self._metrics.histogram(declared.RELAY_SECONDS).observe(time.monotonic() - batch[0].committed_at)
+
+    async def _clear(self) -> None:
+        """Drop published rows from the table. A failure is no matter: they are dropped later."""
+        self._cleared_at = time.monotonic()
+        position, place = self._ledger.position, self._ledger.place
+        if self.relayed_through <= position.relayed_through:
+            return
+        try:
+            # One statement each, committed by itself: a process that freezes in between holds no lock.
+            await self._pool.execute(statements.CLEAR_OUTBOX, self._partition, self.relayed_through)
+            await self._pool.execute(
+                statements.RECORD_RELAYED, place.cluster_id, place.topic_id, place.partition, self.relayed_through
+            )
+        except UNREACHABLE as error:
+            log.info("outbox_not_cleared", partition=self._partition, error=str(error))
+            return
+        position.relayed_through = self.relayed_through
+
+    async def close(self) -> None:
+        """Stop the producer; a transaction that is open is left for the successor's start to end."""
+        producer, self._producer = self._producer, None
+        if producer is None:
+            return
+        try:
+            async with asyncio.timeout(3):
+                await producer.stop()
+        except (KafkaError, OSError, TimeoutError) as error:
+            log.info("relay_stopped_hard", partition=self._partition, error=repr(error))

@@ -1,0 +1,171 @@
+"""Customers, touchpoints and everything folded from them, in PostgreSQL: loads, and one write per transaction."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+import asyncpg
+import orjson
+
+from touchline_stage_engine.adapters import statements
+from touchline_stage_engine.adapters.changes import (
+    CHECKPOINT_COLUMNS,
+    HISTORY_COLUMNS,
+    OUTBOX_COLUMNS,
+    TOUCHPOINT_COLUMNS,
+    Changes,
+    read_touchpoint,
+)
+from touchline_stage_engine.adapters.customers import Customer
+from touchline_stage_engine.core.fold import Fold
+from touchline_stage_engine.core.touchpoint import Order, Touchpoint
+
+CHUNK = 2000
+"""Touchpoints read at once in a refold: between chunks the event loop can do its other work."""
+
+
+async def load_customers(
+    connection: asyncpg.Connection, partition: int, keys: Sequence[str], folds: Sequence[Fold], generation: int
+) -> dict[str, Customer]:
+    """The customers among these keys that are stored."""
+    rows = await connection.fetch(statements.LOAD_CUSTOMERS, partition, keys)
+    return {row["customer_id"]: Customer.load(row, folds, generation) for row in rows}
+
+
+async def find_touchpoints(
+    connection: asyncpg.Connection, asked: Iterable[tuple[int, str]]
+) -> dict[tuple[int, str], Any]:
+    """Rows of those of these (hash, customer id) that are stored."""
+    pairs = list(asked)
+    if not pairs:
+        return {}
+    rows = await connection.fetch(
+        statements.FIND_TOUCHPOINTS, [hash_ for hash_, _ in pairs], [customer_id for _, customer_id in pairs]
+    )
+    return {(row["hash"], row["customer_id"]): row for row in rows}
+
+
+async def touchpoint_rows(
+    connection: asyncpg.Connection, customer_id: str, after: Order, through: Order
+) -> AsyncIterator[list[Any]]:
+    """A customer's rows after one place in the order and up to another, in order, in chunks."""
+    while True:
+        rows = await connection.fetch(statements.TOUCHPOINTS_BETWEEN, customer_id, *after, *through, CHUNK)
+        if rows:
+            yield rows
+            last = rows[-1]
+            after = (last["occurred_at"], last["id"], last["source"])
+        if len(rows) < CHUNK:
+            return
+
+
+async def touchpoints_between(
+    connection: asyncpg.Connection, customer_id: str, after: Order, through: Order
+) -> AsyncIterator[list[Touchpoint]]:
+    """A customer's touchpoints after one place in the order and up to another, in order, in chunks."""
+    async for rows in touchpoint_rows(connection, customer_id, after, through):
+        yield [read_touchpoint(row) for row in rows]
+
+
+async def copy_touchpoints(connection: asyncpg.Connection, changes: Changes) -> None:
+    """Write the new touchpoints; before any refold reads them."""
+    if changes.touchpoints:
+        await connection.copy_records_to_table("touchpoints", records=changes.touchpoints, columns=TOUCHPOINT_COLUMNS)
+
+
+async def write(
+    connection: asyncpg.Connection,
+    partition: int,
+    changes: Changes,
+    names: Sequence[str],
+    first_outbox_id: int,
+    now: int,
+) -> list[tuple[Any, ...]]:
+    """Write all that was folded, the touchpoints excepted; the outbox's rows are returned."""
+    if changes.history:
+        await connection.copy_records_to_table("history", records=changes.history, columns=HISTORY_COLUMNS)
+    if changes.checkpoints:
+        await connection.copy_records_to_table("checkpoints", records=changes.checkpoints, columns=CHECKPOINT_COLUMNS)
+    await _write_stages(connection, partition, changes, now)
+    await _write_identity(connection, changes)
+    await save_customers(connection, partition, changes.customers.values(), names)
+    outbox = [
+        (
+            partition, first_outbox_id + place, record.topic, record.partition, record.key, record.dump_headers(),
+            record.value,
+        )
+        for place, record in enumerate(changes.outbox)
+    ]  # fmt: skip
+    if outbox:
+        await connection.copy_records_to_table("outbox", records=outbox, columns=OUTBOX_COLUMNS)
+    return outbox
+
+
+async def _write_stages(connection: asyncpg.Connection, partition: int, changes: Changes, now: int) -> None:
+    if not changes.stages:
+        return
+    there = [(key, published) for key, published in changes.stages.items() if published is not None]
+    gone = [key for key, published in changes.stages.items() if published is None]
+    if there:
+        await connection.execute(
+            statements.SAVE_STAGES,
+            partition,
+            [customer_id for (customer_id, _), _ in there],
+            [lifecycle for (_, lifecycle), _ in there],
+            [published.version for _, published in there],
+            [published.stage for _, published in there],
+            [published.entered_at for _, published in there],
+            [published.sequence for _, published in there],
+            [published.level for _, published in there],
+            [published.since if published.level else None for _, published in there],
+            now,
+        )
+    if gone:
+        await connection.execute(
+            statements.DELETE_STAGES, [customer_id for customer_id, _ in gone], [lifecycle for _, lifecycle in gone]
+        )
+
+
+async def _write_identity(connection: asyncpg.Connection, changes: Changes) -> None:
+    if changes.aliases:
+        await connection.execute(
+            statements.ADD_ALIASES,
+            [customer_id for customer_id, _ in changes.aliases],
+            [alias for _, alias in changes.aliases],
+        )
+    if changes.conflicts:
+        await connection.execute(statements.FORGET_CONFLICTS, list(changes.conflicts))
+        found = [conflict for conflicts in changes.conflicts.values() for conflict in conflicts]
+        if found:
+            await connection.execute(
+                statements.ADD_CONFLICTS,
+                [conflict.key for conflict in found],
+                [conflict.other for conflict in found],
+                [conflict.customer_a for conflict in found],
+                [conflict.customer_b for conflict in found],
+                [conflict.weight[0] for conflict in found],
+                [conflict.weight[1] for conflict in found],
+                [conflict.weight[2] for conflict in found],
+            )
+
+
+async def save_customers(
+    connection: asyncpg.Connection, partition: int, customers: Iterable[Customer], names: Sequence[str]
+) -> None:
+    """Write customers' rows, new or not; ``wake_at`` only ever moves to an earlier time here, or from or to none."""
+    rows = []
+    for customer in customers:
+        due = customer.next_due()
+        if due is None or customer.wake_at is None or due < customer.wake_at:
+            customer.wake_at = due
+        last_at, last_id, last_source = customer.last or (None, None, None)
+        rows.append(
+            (
+                customer.customer_id, customer.incarnation, customer.erased_before, customer.touchpoints, last_at,
+                last_id, last_source, customer.seen_at, customer.fired_through, customer.wake_at,
+                customer.generation, customer.dump_states(names), customer.checkpointed, customer.merged_into,
+                customer.merges, None if customer.identity is None else orjson.dumps(customer.identity.dump()),
+            )
+        )  # fmt: skip
+        customer.stored = True
+    if rows:
+        await connection.execute(statements.SAVE_CUSTOMERS, partition, *map(list, zip(*rows, strict=True)))
