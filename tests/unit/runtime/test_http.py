@@ -118,3 +118,12 @@ async def test_a_configured_token_opens_and_nothing_else_does(header: str | None
     async with client(app) as http:
         answer = await http.get("/guarded", headers={"Authorization": header} if header else {})
     assert answer.status_code == status
+
+
+async def test_the_page_of_the_api_asks_no_other_host() -> None:
+    async with client(application()) as http:
+        page = await http.get("/docs")
+        described = (await http.get("/openapi.json")).json()
+    assert page.status_code == 200
+    assert "://" not in page.text
+    assert "/readyz" in described["paths"]
