@@ -13,15 +13,17 @@ from touchline_stage_engine.core.facts import Fact, Move, Recovery, Stall
 from touchline_stage_engine.core.fold import Fold
 from touchline_stage_engine.core.publication import Numbered, Publication, Published, correct, publish
 from touchline_stage_engine.core.state import StageState
-from touchline_stage_engine.core.timeline import Timeline
-from touchline_stage_engine.core.touchpoint import Touchpoint
+from touchline_stage_engine.core.timeline import Effective, Timeline
+from touchline_stage_engine.core.touchpoint import Order, Touchpoint
 
 
 class Engine:
     """What a shell does with one customer: fold what is in order, fold again what is late, publish either way."""
 
-    def __init__(self, fold: Fold) -> None:
+    def __init__(self, fold: Fold, *, checkpoints: bool = False) -> None:
         self.fold = fold
+        self.keeps_checkpoints = checkpoints
+        self.checkpoints: list[tuple[Order, StageState | None]] = []
         self.known: dict[tuple[str, str], Touchpoint] = {}
         self.state: StageState | None = None
         self.fired_through = 0
@@ -40,13 +42,17 @@ class Engine:
         if line[0].order > last and not self.fold.is_late(self.state, line[0]):
             for touchpoint in line:
                 self.state = self.fold.fold(self.state, touchpoint, facts)
+                if self.keeps_checkpoints:
+                    self.checkpoints.append((touchpoint.order, None if self.state is None else self.state.copy()))
             if self.state is not None:
                 self.fold.fire(self.state, self.fired_through, facts)
             self.tell(publish(self.published, facts, self.fold.timeline))
         else:
-            everything = sorted(self.known.values(), key=lambda one: one.order)
-            self.state, facts = self.fold.refold(everything, self.fired_through)
-            self.tell(correct(self.published, self.state, self.fold.timeline, "late_touchpoint", facts))
+            self.checkpoints = [one for one in self.checkpoints if one[0] < line[0].order]
+            begin, start = self.checkpoints[-1] if self.checkpoints else ((-1, "", ""), None)
+            following = sorted((one for one in self.known.values() if one.order > begin), key=lambda one: one.order)
+            self.state, facts = self.fold.refold(following, self.fired_through, start)
+            self.tell(correct(self.published, self.state, self.fold.timeline, "late_touchpoint", facts, start))
 
     def tick(self, now: int) -> None:
         self.fired_through = max(self.fired_through, now)
@@ -98,26 +104,31 @@ def assert_gapless(stream: Sequence[Numbered]) -> tuple[str | None, int]:
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
-@given(lifecycles(), touchpoints(), st.data())
+@given(lifecycles(1), lifecycles(2), clock(), touchpoints(), st.data())
 def test_any_arrival_order_ends_at_the_true_stage_by_a_gapless_chain(
-    definition: dict[str, Any], some: list[Touchpoint], data: st.DataObject
+    one: dict[str, Any], two: dict[str, Any], second_from: int, some: list[Touchpoint], data: st.DataObject
 ) -> None:
-    fold = Fold(Timeline.of(compiled(definition)))
-    engine = Engine(fold)
+    versions = [Effective(0, compiled(one)), Effective(second_from, compiled(two))]
+    fold = Fold(Timeline(versions[: data.draw(st.integers(1, 2))]))
+    engine, with_checkpoints = Engine(fold), Engine(fold, checkpoints=True)
     arrivals = list(data.draw(st.permutations(some)))
     if data.draw(st.booleans()):
         arrivals.sort(key=lambda one: one.order)
     while arrivals:
         size = data.draw(st.integers(1, 6))
         batch, arrivals = arrivals[:size], arrivals[size:]
-        engine.receive(batch + data.draw(st.lists(st.sampled_from(some), max_size=2)) if some else batch)
-        if data.draw(st.booleans()):
-            engine.tick(data.draw(clock()))
+        batch += data.draw(st.lists(st.sampled_from(some), max_size=2))
+        now = data.draw(st.one_of(st.none(), clock()))
+        for one_of_both in (engine, with_checkpoints):
+            one_of_both.receive(batch)
+            if now is not None:
+                one_of_both.tick(now)
     state, _ = fold.refold(sorted(some, key=lambda one: one.order), engine.fired_through)
     assert engine.state == state
     stage, level = assert_gapless(engine.stream)
     assert stage == (None if state is None else state.stage.name)
     assert level == (0 if state is None else state.level)
+    assert with_checkpoints.stream == engine.stream, "where the refold began makes no difference"
 
 
 # The difference after a refold, case by case.
@@ -256,3 +267,16 @@ def test_a_new_definition_tells_everybody_where_they_stand_now_as_backfill() -> 
     assert isinstance(move, Move)
     assert (move.kind, move.to_stage, move.reason_kind, move.backfill) == ("regress", "thinking", "definition", True)
     assert (move.version, numbered.sequence, numbered.fact_no) == (2, 3, 3)
+
+
+def test_a_stall_that_a_new_definition_makes_less_bad_is_told_again_at_its_level() -> None:
+    fold = Fold(Timeline.of(compile_definition(Definition.model_validate(STAGES))))
+    published = Published()
+    _, facts = fold.refold([touchpoint(0)], 25 * DAY)
+    stream = publish(published, facts, fold.timeline).facts
+    patient = {**STAGES, "version": 2, "stages": [{"name": "looking", "stall": {"after": "15d", "then": ["50d"]}}]}
+    new = Fold(Timeline.of(compile_definition(Definition.model_validate(patient))))
+    state, facts = new.refold([touchpoint(0)], 25 * DAY)
+    told = correct(published, state, new.timeline, "definition", facts, backfill=True).facts
+    assert [type(numbered.fact) for numbered in told] == [Recovery, Stall]
+    assert assert_gapless(stream + told) == ("looking", 1)

@@ -146,7 +146,10 @@ def _end_stall(
     stage, since = published.stage, published.since
     if not published.level or stage is None:
         return
-    if state.level and state.stage.name == stage and state.base == since:
+    if _is_open(state, stage, since):
+        if state.level < published.level:
+            # Under another version's patience it isn't as bad: subscribers hear of the level that is open once more.
+            writer.tell(Recovery(stage, 0.0, None, since, published.version, backfill))
         return
     stalled_at = start.stalled_at if start is not None and _is_open(start, stage, since) else None
     following = list(facts)
