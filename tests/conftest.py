@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from touchline_devstack.settings import DevstackSettings
@@ -69,7 +70,16 @@ def database_url(stack: Stack, request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """With TOUCHLINE_TESTS_FORBID_SKIPS=1 a skipped test is a failed one: what is not run proves nothing."""
-    report = yield
+    return _without_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """The same for a module that skips itself while it is collected."""
+    return _without_skip((yield))
+
+
+def _without_skip(report: Any) -> Any:
     if os.environ.get(FORBID_SKIPS_VARIABLE) == "1" and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped, and {FORBID_SKIPS_VARIABLE}=1 forbids that: {report.longrepr}"

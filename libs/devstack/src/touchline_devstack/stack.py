@@ -200,7 +200,7 @@ class Stack:
         state.postgres.kind = kind
         if kind == "docker":
             return PostgresContainerServer(self.settings.folder, state.postgres)
-        return PostgresServer(self.settings.folder, state.postgres, remember)
+        return PostgresServer(self.settings.folder, state.postgres, remember, self._narrator)
 
 
 def _both(act: Callable[[Part], bool], parts: Parts) -> list[bool]:

@@ -38,6 +38,17 @@ class Account:
                 changed.append(folder)
         return changed
 
+    def let_read(self, tree: Path) -> None:
+        """Make everything in `tree` readable for others, and executable where it is so for its owner.
+
+        Changes nothing unless the packages were installed under a umask that keeps others out.
+        """
+        if tree.stat().st_mode & stat.S_IROTH:
+            return
+        for path in (tree, *tree.rglob("*")):
+            mode = stat.S_IMODE(path.stat().st_mode)
+            path.chmod(mode | stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
+
 
 def postgres_account() -> Account | None:
     """The account for PostgreSQL: None (ourselves) unless we are root.

@@ -25,6 +25,7 @@ from touchline_devstack.embedded.pids import ProcessIdentity, launch, working_in
 from touchline_devstack.embedded.server import EmbeddedServer, tail
 from touchline_devstack.embedded.state import ServerState
 from touchline_devstack.errors import ServerError
+from touchline_devstack.narrate import Narrator
 from touchline_devstack.probes import postgres_trouble
 
 USER = "touchline"
@@ -53,8 +54,9 @@ class PostgresServer(EmbeddedServer):
     title = "PostgreSQL"
     process_name = "postgres"
 
-    def __init__(self, folder: Path, state: ServerState, remember: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, state: ServerState, remember: Callable[[], None], narrator: Narrator) -> None:
         super().__init__(folder, state, remember)
+        self._narrator = narrator
         self._data = folder / "postgres"
         self._account = postgres_account()
 
@@ -69,8 +71,11 @@ class PostgresServer(EmbeddedServer):
     def prepare(self) -> None:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self._account is not None:
-            self._account.let_through(self._data)
-            self._account.let_through(_binaries() / "postgres")
+            binaries = _binaries()
+            self._account.let_read(binaries.parent)
+            if opened := [*self._account.let_through(self._data), *self._account.let_through(binaries)]:
+                names = ", ".join(str(folder) for folder in opened)
+                self._narrator.say(f"PostgreSQL runs as an unprivileged user: others may now pass through {names}")
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
         elif self.state.password is None:
