@@ -1,0 +1,208 @@
+"""What the delivery tests share: a migrated database, deliveries put into it, workers, and the other side."""
+
+import asyncio
+import base64
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import orjson
+import pytest
+from pydantic import SecretStr
+from touchline_devstack.receivers import MailCatcher, WebhookReceiver
+from touchline_notifier.adapters.channels.email import EmailChannel
+from touchline_notifier.adapters.channels.guarded_http import GuardedHttp
+from touchline_notifier.adapters.channels.slack import SlackChannel
+from touchline_notifier.adapters.channels.webhook import WebhookChannel
+from touchline_notifier.adapters.delivery_queue import put
+from touchline_notifier.adapters.delivery_worker import DeliveryWorker
+from touchline_notifier.core.channel import Channel, Message
+from touchline_notifier.core.delivery.addresses import parse_networks
+from touchline_notifier.core.delivery.message_id import delivery_id
+from touchline_notifier.core.delivery.subscriptions import Planned
+from touchline_notifier.core.endpoints import Endpoint
+from touchline_runtime.database import migrate
+from touchline_runtime.settings import ServiceSettings
+
+SECRET = "whsec_" + base64.b64encode(os.urandom(32)).decode()
+LOOPBACK = parse_networks("127.0.0.0/8")
+PARTITION = 3
+
+
+@pytest.fixture
+def secret() -> str:
+    """The signing secret of the receivers."""
+    return SECRET
+
+
+@pytest.fixture
+def receiver() -> Iterator[WebhookReceiver]:
+    """A company system."""
+    with WebhookReceiver([SECRET]) as running:
+        yield running
+
+
+@pytest.fixture
+def second_receiver() -> Iterator[WebhookReceiver]:
+    """Another one."""
+    with WebhookReceiver([SECRET]) as running:
+        yield running
+
+
+@pytest.fixture
+def mailbox() -> Iterator[MailCatcher]:
+    """A mail server."""
+    with MailCatcher() as running:
+        yield running
+
+
+@pytest.fixture
+def webhook_endpoint() -> Callable[..., Endpoint]:
+    """Makes a webhook endpoint."""
+
+    def make(name: str, url: str, **more: Any) -> Endpoint:
+        return Endpoint(name=name, url=SecretStr(url), secret=(SecretStr(SECRET),), **more)
+
+    return make
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+    """Connections to a migrated database of the test's own."""
+    settings = ServiceSettings(database_url=SecretStr(database_url))
+    await migrate(settings, package="touchline_notifier.migrations", schema="notifier")
+    async with asyncpg.create_pool(database_url, min_size=1, max_size=12) as created:
+        yield created
+
+
+@dataclass
+class Book:
+    """Writes deliveries down and reads what became of them."""
+
+    pool: asyncpg.Pool
+
+    async def subscription(self, endpoint: str, *, fact: str | None = None, customer: str = "c-1") -> str:
+        """A fact for a subscriber, due now; returns the delivery's id."""
+        fact = fact or str(uuid4())
+        identifier = str(delivery_id(fact, endpoint))
+        message = Message(
+            identifier, "touchline.stage-changed", "2026-03-01T12:00:00Z", customer, {"to_stage": "reach"}
+        )
+        await self._put([Planned(identifier, fact, customer, "webhook", endpoint, message)])
+        return identifier
+
+    async def action(
+        self, endpoint: str, *, channel: str = "webhook", first_before: datetime | None = None, **message: Any
+    ) -> tuple[str, str]:
+        """A decided action and its delivery, due now; returns (action id, delivery id)."""
+        action = uuid4()
+        now = datetime.now(UTC)
+        await self.pool.execute(
+            """
+            INSERT INTO notifier.actions (action_id, partition, play, fact_id, fact_type, fact, customer_id, lifecycle,
+                                          stage, channel, endpoint, outcome, fact_at, decided_at, events)
+            VALUES ($1, $2, 'win-back', 'f-1', 'customer-stalled', '{}', 'c-1', 'service-cycle', 'retention', $3, $4,
+                    'decided', $5, $5, 1)
+            """,
+            action, PARTITION, channel, endpoint, now,
+        )  # fmt: skip
+        identifier = str(delivery_id(action, endpoint))
+        said = Message(identifier, "touchline.action", "2026-03-01T12:00:00Z", "c-1", **message)
+        planned = Planned(identifier, "f-1", "c-1", channel, endpoint, said, action_id=str(action))
+        await self._put([planned], first_before=first_before)
+        return str(action), identifier
+
+    async def _put(self, planned: list[Planned], first_before: datetime | None = None) -> None:
+        now = datetime.now(UTC)
+        async with self.pool.acquire() as connection, connection.transaction():
+            await put(connection, PARTITION, planned, due=now, now=now, first_before=first_before)
+
+    async def delivery(self, identifier: str) -> asyncpg.Record:
+        """The row."""
+        return await self.pool.fetchrow("SELECT * FROM notifier.deliveries WHERE id = $1", identifier)
+
+    async def due_now(self) -> None:
+        """Let the time of every retry come, and that of every pause."""
+        await self.pool.execute("UPDATE notifier.deliveries SET next_attempt_at = now() WHERE status = 'pending'")
+        await self.pool.execute("UPDATE notifier.endpoint_state SET retry_after = now() WHERE retry_after IS NOT NULL")
+
+    async def outbox(self) -> list[tuple[str, str, dict[str, str], Any]]:
+        """(topic, key, headers, value) of every event, in order."""
+        rows = await self.pool.fetch("SELECT * FROM notifier.outbox ORDER BY id")
+        return [
+            (row["topic"], row["key"], dict(orjson.loads(row["headers"])), orjson.loads(row["value"])) for row in rows
+        ]
+
+    async def until(self, condition: Callable[[], Awaitable[bool]], *, seconds: float = 15) -> None:
+        """Wait for something to become true."""
+        async with asyncio.timeout(seconds):
+            while not await condition():  # noqa: ASYNC110  (it is a row in a database that changes)
+                await asyncio.sleep(0.02)
+
+    async def until_status(self, identifier: str, *statuses: str, seconds: float = 15) -> asyncpg.Record:
+        """Wait for a delivery to get there."""
+
+        async def reached() -> bool:
+            return (await self.delivery(identifier))["status"] in statuses
+
+        await self.until(reached, seconds=seconds)
+        return await self.delivery(identifier)
+
+    async def until_attempted(self, identifier: str, attempts: int) -> asyncpg.Record:
+        """Wait for a delivery's failed attempt to be written down."""
+
+        async def reached() -> bool:
+            row = await self.delivery(identifier)
+            return row["attempts"] >= attempts and row["status"] != "delivering"
+
+        await self.until(reached)
+        return await self.delivery(identifier)
+
+
+@pytest.fixture
+def book(pool: asyncpg.Pool) -> Book:
+    """The deliveries."""
+    return Book(pool)
+
+
+@asynccontextmanager
+async def running(
+    pool: asyncpg.Pool,
+    *endpoints: Endpoint,
+    http: GuardedHttp | None = None,
+    more: dict[str, Channel] | None = None,
+    cut_off: bool = False,
+) -> AsyncIterator[DeliveryWorker]:
+    """A worker at work; in the end it is told to stop, or cut off in the middle of what it does."""
+    http = http or GuardedHttp(LOOPBACK)
+    channels: dict[str, Channel] = {
+        "webhook": WebhookChannel(http), "email": EmailChannel(), "slack": SlackChannel(http), **(more or {})
+    }  # fmt: skip
+    worker = DeliveryWorker(pool, channels, {endpoint.name: endpoint for endpoint in endpoints})
+    stopping = asyncio.Event()
+    task = asyncio.create_task(worker.run(stopping))
+    try:
+        yield worker
+        if not cut_off:
+            stopping.set()
+            async with asyncio.timeout(25):
+                await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await http.close()
+
+
+@pytest.fixture
+def working(pool: asyncpg.Pool) -> Callable[..., Any]:
+    """``async with working(endpoint, …) as worker:`` delivers meanwhile."""
+
+    def start(*endpoints: Endpoint, **more: Any) -> Any:
+        return running(pool, *endpoints, **more)
+
+    return start

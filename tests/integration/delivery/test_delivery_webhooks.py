@@ -1,0 +1,329 @@
+"""Webhooks from the database to real receivers, and what is written down and published of them."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+import svix.webhooks
+from touchline_devstack.receivers import Answer, Arrived, WebhookReceiver
+from touchline_notifier.adapters.channels.guarded_http import GuardedHttp
+from touchline_notifier.adapters.delivery_queue import replay
+from touchline_notifier.adapters.endpoint_state import enable_endpoint
+from touchline_schemas.actions import Action
+from touchline_schemas.touchpoint import Touchpoint
+
+pytestmark = pytest.mark.stack
+Working = Callable[..., Any]
+
+
+async def test_an_action_arrives_signed_and_is_published_as_delivered(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any, secret: str
+) -> None:
+    action, delivery = await book.action("crm", data={"play": "win-back"}, subject="Hello", text="We miss you")
+    async with working(webhook_endpoint("crm", receiver.url)):
+        row = await book.until_status(delivery, "sent")
+    (arrived,) = receiver.arrived
+    assert arrived.verdict == "valid"
+    svix.webhooks.Webhook(secret).verify(arrived.body, arrived.headers)
+    assert arrived.json == {
+        "type": "touchline.action",
+        "timestamp": "2026-03-01T12:00:00Z",
+        "data": {"customer_id": "c-1", "play": "win-back", "subject": "Hello", "body": "We miss you"},
+    }
+    assert (row["attempts"], row["last_status"], row["locked_by"]) == (1, 204, None)
+    assert row["finished_at"] is not None
+
+    (said, touched) = await book.outbox()
+    assert (said[0], said[1], said[2]["ce_type"]) == ("retention-actions", "c-1", "touchline.action-delivered")
+    event = Action.model_validate(said[3])
+    assert (event.action_id, event.outcome, event.endpoint, event.sequence) == (action, "sent", "crm", 2)
+    touchpoint = Touchpoint.model_validate(touched[3])
+    assert (touched[0], touchpoint.key, touchpoint.source, touchpoint.type, touchpoint.direction) == (
+        "touchpoints", "c-1", "notifier", "contacted", "outbound",
+    )  # fmt: skip
+
+
+async def test_a_retry_carries_the_same_id_and_body_and_a_fresh_timestamp(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any
+) -> None:
+    receiver.answer = lambda arrived: Answer(204 if len(receiver.arrived) > 2 else 500, body=b"out of order")
+    delivery = await book.subscription("crm")
+    async with working(webhook_endpoint("crm", receiver.url)):
+        failed = await book.until_attempted(delivery, 1)
+        assert failed["last_error"] == "answered 500: out of order"
+        assert failed["next_attempt_at"] - datetime.now(UTC) > timedelta(seconds=4)
+        await book.due_now()
+        again = await book.until_attempted(delivery, 2)
+        assert again["next_attempt_at"] - datetime.now(UTC) > timedelta(minutes=4)
+        await book.due_now()
+        await book.until_status(delivery, "sent")
+    assert [one.verdict for one in receiver.arrived] == ["valid"] * 3
+    assert len({one.webhook_id for one in receiver.arrived}) == 1
+    assert len({one.body for one in receiver.arrived}) == 1
+    assert receiver.counts() == {"valid": 3, "invalid": 0, "duplicates": 2}
+
+
+async def test_after_the_last_attempt_an_action_is_published_as_failed_and_can_be_replayed(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any, pool: asyncpg.Pool
+) -> None:
+    receiver.answer = lambda arrived: Answer(400, body=b"what is this?")
+    _, delivery = await book.action("crm")
+    await pool.execute("UPDATE notifier.deliveries SET attempts = 9")
+    async with working(webhook_endpoint("crm", receiver.url)):
+        row = await book.until_status(delivery, "failed")
+        assert row["last_error"] == "gave up after 10 attempts; the last: answered 400: what is this?"
+        (said, touched) = await book.outbox()
+        assert said[2]["ce_type"] == "touchline.action-failed"
+        assert said[3]["reason"].startswith("delivery_failed: gave up after 10 attempts")
+        assert touched[3]["type"] == "contact_failed"
+
+        receiver.answer = lambda arrived: Answer()
+        async with pool.acquire() as connection:
+            assert await replay(connection, row["id"], datetime.now(UTC)) == "pending"
+        await book.until_status(delivery, "sent")
+    assert len({one.webhook_id for one in receiver.arrived}) == 1
+    assert [said[2]["ce_type"] for said in (await book.outbox())[2:]] == [
+        "touchline.action-delivered", "touchline.touchpoint",
+    ]  # fmt: skip
+
+
+async def test_a_replay_of_what_was_sent_goes_out_again_and_tells_nobody_twice(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any, pool: asyncpg.Pool
+) -> None:
+    _, delivery = await book.action("crm")
+    async with working(webhook_endpoint("crm", receiver.url)):
+        row = await book.until_status(delivery, "sent")
+        async with pool.acquire() as connection:
+            assert await replay(connection, row["id"], datetime.now(UTC)) == "pending"
+        await book.until_status(delivery, "sent")
+    assert receiver.counts() == {"valid": 2, "invalid": 0, "duplicates": 1}
+    assert len(await book.outbox()) == 2
+
+
+async def test_410_disables_the_endpoint_until_an_operator_opens_it(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any, pool: asyncpg.Pool
+) -> None:
+    receiver.answer = lambda arrived: Answer(410)
+    first = await book.subscription("crm")
+    async with working(webhook_endpoint("crm", receiver.url)):
+        assert (await book.until_status(first, "failed"))["last_status"] == 410
+        second = await book.subscription("crm")
+        row = await book.until_status(second, "failed")
+        assert row["last_error"] == "the endpoint is disabled: answered 410"
+        assert len(receiver.arrived) == 1
+    # Another worker, after a restart, knows it too.
+    async with working(webhook_endpoint("crm", receiver.url)):
+        third = await book.subscription("crm")
+        await book.until_status(third, "failed")
+        assert len(receiver.arrived) == 1
+        receiver.answer = lambda arrived: Answer()
+        async with pool.acquire() as connection:
+            await enable_endpoint(connection, "crm", datetime.now(UTC))
+        fourth = await book.subscription("crm")
+        await book.until_status(fourth, "sent")
+
+
+async def test_429_with_retry_after_holds_the_whole_endpoint_back_for_that_long(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any, pool: asyncpg.Pool
+) -> None:
+    receiver.answer = lambda arrived: Answer(429, {"Retry-After": "40"})
+    throttled = await book.subscription("crm")
+    async with working(webhook_endpoint("crm", receiver.url)):
+        row = await book.until_attempted(throttled, 1)
+        assert 35 < (row["next_attempt_at"] - datetime.now(UTC)).total_seconds() <= 40
+        until = await pool.fetchval("SELECT retry_after FROM notifier.endpoint_state WHERE endpoint = 'crm'")
+        assert 35 < (until - datetime.now(UTC)).total_seconds() <= 40
+        waiting = await book.subscription("crm")
+    async with working(webhook_endpoint("crm", receiver.url)) as worker:
+        worker.wake()
+        receiver.answer = lambda arrived: Answer()
+        await book.due_now()
+        await book.until_status(throttled, "sent")
+        row = await book.until_status(waiting, "sent")
+        assert row["attempts"] == 1  # what waited for the endpoint was no attempt
+    assert len(receiver.arrived) == 3
+
+
+async def test_a_failing_endpoint_opens_its_breaker_and_a_single_probe_closes_it_after_a_restart(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any, pool: asyncpg.Pool
+) -> None:
+    receiver.answer = lambda arrived: Answer(500)
+    deliveries = [await book.subscription("crm") for _ in range(30)]
+
+    async def opened() -> bool:
+        return bool(await pool.fetchval("SELECT true FROM notifier.endpoint_state WHERE breaker = 'open'"))
+
+    async with working(webhook_endpoint("crm", receiver.url)):
+        await book.until(opened)
+    tried = len(receiver.arrived)
+    assert tried < len(deliveries)
+
+    at_once: list[int] = []
+    under_way = 0
+
+    def slow_success(arrived: Arrived) -> Answer:
+        nonlocal under_way
+        under_way += 1
+        at_once.append(under_way)
+        under_way -= 1
+        return Answer(pause_seconds=0.3 if len(receiver.arrived) == tried + 1 else 0.0)
+
+    receiver.answer = slow_success
+    async with working(webhook_endpoint("crm", receiver.url)):
+        await pool.execute("UPDATE notifier.endpoint_state SET retry_after = now()")
+
+        async def probing() -> bool:
+            return len(receiver.arrived) > tried
+
+        await book.until(probing)
+        assert len(receiver.arrived) == tried + 1  # the probe goes alone
+        await book.due_now()
+        for delivery in deliveries:
+            await book.until_status(delivery, "sent")
+    assert await pool.fetchval("SELECT breaker FROM notifier.endpoint_state") == "closed"
+
+
+async def test_an_endpoint_that_hangs_holds_up_nobody_else(
+    book: Any, working: Working, receiver: WebhookReceiver, second_receiver: WebhookReceiver, webhook_endpoint: Any
+) -> None:
+    receiver.answer = lambda arrived: Answer(pause_seconds=60)
+    hanging = [await book.subscription("slow") for _ in range(50)]
+    quick = [await book.subscription("quick") for _ in range(100)]
+    slow_endpoint = webhook_endpoint("slow", receiver.url, timeout_seconds=3)
+    began = asyncio.get_running_loop().time()
+    async with working(slow_endpoint, webhook_endpoint("quick", second_receiver.url)):
+        for delivery in quick:
+            await book.until_status(delivery, "sent")
+        assert len(receiver.arrived) <= 8
+        row = await book.until_attempted(hanging[0], 1)
+        assert asyncio.get_running_loop().time() - began >= 3
+        assert row["last_error"] == "no answer within 3 s"
+
+
+async def test_an_answer_whose_body_drips_counts_by_its_status_and_costs_little_time(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any
+) -> None:
+    receiver.answer = lambda arrived: Answer(200, body=b"x" * 100, body_pause_seconds=1.0)
+    delivery = await book.subscription("crm")
+    async with working(webhook_endpoint("crm", receiver.url)):
+        await book.until_status(delivery, "sent", seconds=6)
+
+
+async def test_a_large_answer_is_cut(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any
+) -> None:
+    receiver.answer = lambda arrived: Answer(500, body=b"x" * 50_000_000)
+    delivery = await book.subscription("crm")
+    async with working(webhook_endpoint("crm", receiver.url)):
+        row = await book.until_attempted(delivery, 1)
+    assert row["last_error"] == "answered 500: " + "x" * 300
+
+
+async def test_a_redirect_is_never_followed(
+    book: Any, working: Working, receiver: WebhookReceiver, second_receiver: WebhookReceiver, webhook_endpoint: Any
+) -> None:
+    for status in (301, 302, 303, 307, 308):
+        receiver.answer = lambda arrived, status=status: Answer(status, {"Location": second_receiver.url})  # type: ignore[misc]
+        delivery = await book.subscription("crm")
+        async with working(webhook_endpoint("crm", receiver.url)):
+            row = await book.until_attempted(delivery, 1)
+        assert row["last_status"] == status
+        assert "redirects are not followed" in row["last_error"]
+        await book.pool.execute("DELETE FROM notifier.endpoint_state")
+    assert second_receiver.arrived == []
+
+
+async def test_an_endpoint_on_this_machine_is_refused_unless_its_network_is_allowed(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any
+) -> None:
+    for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433", "0x7f.1"):
+        delivery = await book.subscription("crm")
+        endpoint = webhook_endpoint("crm", f"http://{host}:{receiver.port}/hook")
+        async with working(endpoint, http=GuardedHttp(())):
+            row = await book.until_attempted(delivery, 1)
+        assert "leads where nothing is sent" in row["last_error"], host
+        await book.pool.execute("DELETE FROM notifier.endpoint_state")
+    assert receiver.arrived == []
+
+
+async def test_a_message_that_waited_past_its_age_is_cancelled_and_never_sent(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any
+) -> None:
+    _, delivery = await book.action("crm", first_before=datetime.now(UTC) - timedelta(seconds=1))
+    async with working(webhook_endpoint("crm", receiver.url)):
+        await book.until_status(delivery, "cancelled")
+    assert receiver.arrived == []
+    ((_, _, headers, value),) = await book.outbox()
+    assert headers["ce_type"] == "touchline.action-decided"
+    assert (value["outcome"], value["reason"].partition(":")[0]) == ("cancelled", "too_old")
+
+
+async def test_a_delivery_to_an_endpoint_that_left_the_file_says_so(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any
+) -> None:
+    delivery = await book.subscription("gone")
+    async with working(webhook_endpoint("crm", receiver.url)):
+        row = await book.until_attempted(delivery, 1)
+    assert row["last_error"] == "the endpoints file has no endpoint 'gone'"
+
+
+async def test_a_message_too_large_for_a_webhook_fails_at_once_and_leaves_the_endpoint_in_peace(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any, pool: asyncpg.Pool
+) -> None:
+    _, delivery = await book.action("crm", text="x" * 20_001)
+    async with working(webhook_endpoint("crm", receiver.url)):
+        row = await book.until_status(delivery, "failed")
+    assert "20000 at most" in row["last_error"]
+    assert await pool.fetchval("SELECT coalesce(max(failures), 0) FROM notifier.endpoint_state") == 0
+
+
+async def test_several_workers_share_the_deliveries_and_send_each_once(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any
+) -> None:
+    deliveries = [await book.subscription("crm") for _ in range(200)]
+    endpoint = webhook_endpoint("crm", receiver.url)
+    async with working(endpoint), working(endpoint), working(endpoint):
+        for delivery in deliveries:
+            await book.until_status(delivery, "sent")
+    assert receiver.counts() == {"valid": 200, "invalid": 0, "duplicates": 0}
+
+
+async def test_what_a_worker_was_delivering_when_it_was_cut_off_another_delivers_under_the_same_id(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any, pool: asyncpg.Pool
+) -> None:
+    receiver.answer = lambda arrived: Answer(pause_seconds=30 if len(receiver.arrived) == 1 else 0)
+    _, delivery = await book.action("crm")
+    endpoint = webhook_endpoint("crm", receiver.url)
+    async with working(endpoint, cut_off=True):
+
+        async def arrived() -> bool:
+            return bool(receiver.arrived)
+
+        await book.until(arrived)
+    row = await book.delivery(delivery)
+    assert row["status"] == "delivering"
+    assert timedelta() < row["locked_until"] - datetime.now(UTC) <= timedelta(seconds=15)
+    await pool.execute("UPDATE notifier.deliveries SET next_attempt_at = now(), locked_until = now()")
+    async with working(endpoint):
+        row = await book.until_status(delivery, "sent")
+    assert row["attempts"] == 2
+    assert len({one.webhook_id for one in receiver.arrived}) == 1
+
+
+async def test_an_erased_delivery_is_forgotten_even_while_it_is_under_way(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any, pool: asyncpg.Pool
+) -> None:
+    receiver.answer = lambda arrived: Answer(pause_seconds=0.5)
+    await book.action("crm")
+    async with working(webhook_endpoint("crm", receiver.url)):
+
+        async def arrived() -> bool:
+            return bool(receiver.arrived)
+
+        await book.until(arrived)
+        await pool.execute("DELETE FROM notifier.actions")
+    assert await pool.fetchval("SELECT count(*) FROM notifier.deliveries") == 0
+    assert await book.outbox() == []
