@@ -108,7 +108,8 @@ class KafkaServer(EmbeddedServer):
         """Give the folder its cluster id. A cluster id is 16 random bytes in base64url without padding."""
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = [*runtime.java("-Xmx128m"), "kafka.tools.StorageTool", "format", "--ignore-formatted"]
-        command += ["--cluster-id", cluster_id, "--config", self.marker]
+        # In one word: one id in 64 begins with a hyphen, and would pass for an option.
+        command += [f"--cluster-id={cluster_id}", "--config", self.marker]
         with self.log.open("ab") as log:
             done = subprocess.run(  # noqa: S603 - our own command line
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, timeout=120
