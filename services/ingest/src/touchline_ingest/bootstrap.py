@@ -1,5 +1,8 @@
 """The one place where the ingest service is put together."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import metadata
 
@@ -78,3 +81,25 @@ def application(
     health.add("kafka", publisher.check)
     version = metadata.version("touchline-ingest")
     return ingest_app(reception, relay, kinds, version=version, health=health, metrics=metrics), watch
+
+
+@asynccontextmanager
+async def connected(settings: IngestSettings) -> AsyncIterator[KafkaPublisher]:
+    """A publisher for a command line: connected inside, flushed and closed afterwards.
+
+    Raises:
+        Unavailable: no broker answered within the start-up time.
+    """
+    publisher = KafkaPublisher(settings)
+    stopping = asyncio.Event()
+    running = asyncio.create_task(publisher.run(stopping))
+    waiting = asyncio.create_task(publisher.connected.wait())
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if running.done():
+        await running
+    try:
+        yield publisher
+    finally:
+        stopping.set()
+        await running

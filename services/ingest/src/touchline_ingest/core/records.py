@@ -1,7 +1,9 @@
 """What goes to Kafka: a touchpoint as a CloudEvent, or a dead letter."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit, urlunsplit
 
 import orjson
 from touchline_schemas.cloudevents import Headers, to_headers
@@ -13,8 +15,13 @@ from touchline_schemas.touchpoint_types import meaning_of
 
 TOUCHPOINT = "touchline.touchpoint"
 
+SOURCE = "touchline-source"
+URL = "touchline-url"
 NAMED_BY = "touchline-named-by"
-"""A dead letter's header: what the ids of the request's id-less events were derived from."""
+ORIGIN_HEADERS = frozenset((SOURCE, URL, NAMED_BY))
+"""Headers that a dead letter of a request has beside the request's own; see :class:`RequestOrigin`."""
+
+_SECRET_PARAMETERS = frozenset(("key", "token", "secret", "writekey"))
 
 # Credentials have no place on a topic; hop-by-hop headers say nothing about the content.
 _NOT_KEPT = frozenset(
@@ -97,19 +104,47 @@ def touchpoint_record(
 
 
 def dead_letter_record(
-    body: bytes, headers: Iterable[tuple[str, str]], *, reason: str, error: str, endpoint: str, named_by: str
+    body: bytes, headers: Iterable[tuple[str, str]], *, reason: str, error: str, origin: "RequestOrigin"
 ) -> Record:
     """The record of a request that was genuine and could not be understood, whole or in part.
 
     Args:
         headers: the request's own; credentials among them are left out.
-        endpoint: the path it was posted to.
-        named_by: what the ids of its id-less events were derived from, so that a replay names them the same.
     """
     kept = [
         (name.lower(), value.encode("utf-8", "replace"))
         for name, value in headers
-        if name.lower() not in _NOT_KEPT and name.lower() != NAMED_BY
+        if name.lower() not in _NOT_KEPT and name.lower() not in ORIGIN_HEADERS
     ]
-    kept.append((NAMED_BY, named_by.encode()))
-    return Record(None, *dead_letter(body, kept, reason=reason, error=printable(error), origin=endpoint))
+    kept += [
+        (SOURCE, origin.source.encode()),
+        (URL, without_credentials(origin.url).encode("utf-8", "replace")),
+        (NAMED_BY, origin.named_by.encode("utf-8", "replace")),
+    ]
+    return Record(None, *dead_letter(body, kept, reason=reason, error=printable(error), origin=origin.endpoint))
+
+
+@dataclass(frozen=True, slots=True)
+class RequestOrigin:
+    """Where a request that became a dead letter came from, for a replay to read it again.
+
+    Attributes:
+        source: the source's name.
+        endpoint: the path it was posted to.
+        url: the public address, for signatures that cover it.
+        named_by: what the ids of its id-less events were derived from, so that a replay names them the same.
+    """
+
+    source: str
+    endpoint: str
+    url: str
+    named_by: str
+
+
+def without_credentials(url: str) -> str:
+    """An address without the query parameters that open doors."""
+    parts = urlsplit(url)
+    if not parts.query:
+        return url
+    kept = [pair for pair in parts.query.split("&") if pair.partition("=")[0].lower() not in _SECRET_PARAMETERS]
+    return urlunsplit(parts._replace(query="&".join(kept)))

@@ -8,9 +8,15 @@ from touchline_runtime import logs, process
 from touchline_runtime.errors import ConfigurationError
 from touchline_runtime.settings import read_settings
 
+from touchline_ingest.entrypoints import cli_dead_letters, cli_import, cli_keys
 from touchline_ingest.settings import IngestSettings
 
 app = typer.Typer(no_args_is_help=True, help="Every door a touchpoint comes through.", pretty_exceptions_enable=False)
+
+
+app.add_typer(cli_keys.app, name="keys")
+app.add_typer(cli_dead_letters.app, name="dead-letters")
+app.command("import")(cli_import.import_file)
 
 
 @app.callback()

@@ -10,7 +10,7 @@ from touchline_runtime.problems import Problem
 
 from touchline_ingest.adapters.fetching import Fetcher
 from touchline_ingest.core.acceptance import NameItem, Rejected
-from touchline_ingest.core.records import dead_letter_record
+from touchline_ingest.core.records import RequestOrigin, dead_letter_record
 from touchline_ingest.core.source_book import SourceEntry
 from touchline_ingest.core.sources.interface import (
     TOKEN_USED,
@@ -105,14 +105,10 @@ class Relay:
     async def _keep(
         self, http: HttpRequest, body: bytes, entry: SourceEntry, judged: Judged, *, door: str, named_by: str
     ) -> None:
-        letter = dead_letter_record(
-            body,
-            http.headers.items(),
-            reason=judged.reason,
-            error=judged.error,
-            endpoint=http.url.path,
-            named_by=named_by,
+        origin = RequestOrigin(
+            source=entry.name, endpoint=http.url.path, url=self._public_address(http), named_by=named_by
         )
+        letter = dead_letter_record(body, http.headers.items(), reason=judged.reason, error=judged.error, origin=origin)
         await self._reception.dead_letter(entry, letter, judged.reason)
         log.warning("dead_letter", source=entry.name, door=door, reason=judged.reason)
 
@@ -120,12 +116,15 @@ class Relay:
         headers: dict[str, str] = {}
         for name, value in http.headers.items():
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
+        return Request(http.method, self._public_address(http), headers, body, dict(http.query_params))
+
+    def _public_address(self, http: HttpRequest) -> str:
+        """The address as the sender wrote it, percent-encoding and all."""
         scope = http.scope
         path = scope.get("raw_path") or scope["path"].encode()
         query = scope["query_string"]
-        target = (path + b"?" + query if query else path).decode("latin-1")
-        base = self._public_url or f"{http.url.scheme}://{http.url.netloc}"
-        return Request(http.method, base + target, headers, body, dict(http.query_params))
+        target: str = (path + b"?" + query if query else path).decode("latin-1")
+        return (self._public_url or f"{http.url.scheme}://{http.url.netloc}") + target
 
 
 def _problem(refused: Refused, entry: SourceEntry) -> Problem:

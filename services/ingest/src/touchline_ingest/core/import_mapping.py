@@ -1,0 +1,229 @@
+"""How a row of somebody's history becomes a touchpoint: the mapping file of ``touchline-ingest import``.
+
+::
+
+    fields:
+      customer_id: customer                    # a column; in NDJSON a dotted path
+      type: {column: event, map: {"Order Completed": purchased}}
+      channel: {value: commerce}               # the same for every row
+      occurred_at: {column: date, format: "%d.%m.%Y %H:%M", zone: Europe/Berlin}
+      id: {column: order, prefix: "order-"}
+    properties:                                # left out: every column that no field took, as it is
+      amount: {column: total, as: number}      # text, number, integer, boolean, json
+      currency: currency
+
+Without a mapping, columns that are called like a touchpoint's fields are these and the others are properties.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from touchline_schemas.touchpoint import PostedTouchpoint
+
+from touchline_ingest.core.sources.interface import TouchpointDraft
+
+FIELDS = frozenset(PostedTouchpoint.model_fields) - {"properties", "source", "received_at"}
+_FLAGS = frozenset(("machine", "backfill"))
+_AS = ("text", "number", "integer", "boolean", "json")
+_TRUE = frozenset(("true", "1", "yes", "y", "t"))
+_FALSE = frozenset(("false", "0", "no", "n", "f"))
+
+
+class MappingError(ValueError):
+    """A mapping file that can't be used."""
+
+
+class RowError(ValueError):
+    """A row that makes no touchpoint; the text says which column and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Where one value comes from and how it is read."""
+
+    column: str | None = None
+    value: Any = None
+    map: Mapping[str, Any] | None = None
+    default: Any = None
+    prefix: str = ""
+    as_type: str = "text"
+    format: str | None = None
+    zone: ZoneInfo | None = None
+
+    def of(self, row: Mapping[str, Any]) -> Any:
+        """The value for a row; None when it has none.
+
+        Raises:
+            RowError: it can't be read as what it should be.
+        """
+        if self.column is None:
+            return self.value
+        raw = _at(row, self.column)
+        if raw is None or raw == "":
+            return self.default
+        if self.map is not None:
+            if str(raw) in self.map:
+                return self.map[str(raw)]
+            if self.default is not None:
+                return self.default
+        if self.format is not None or self.zone is not None:
+            return self._moment(str(raw))
+        value = _converted(raw, self.as_type, self.column) if isinstance(raw, str) else raw
+        return f"{self.prefix}{value}" if self.prefix else value
+
+    def _moment(self, text: str) -> datetime:
+        try:
+            if self.format == "unix":
+                return datetime.fromtimestamp(float(text), UTC)
+            if self.format == "unix_ms":
+                return datetime.fromtimestamp(float(text) / 1000, UTC)
+            moment = (
+                datetime.strptime(text, self.format) if self.format else datetime.fromisoformat(text)  # noqa: DTZ007
+            )
+        except (ValueError, OverflowError, OSError):
+            raise RowError(f"column {self.column}: {text[:60]!r} is not a time of the form {self.format}") from None
+        return moment.replace(tzinfo=self.zone) if moment.tzinfo is None and self.zone else moment
+
+
+@dataclass(frozen=True, slots=True)
+class RowMapping:
+    """A mapping. ``properties`` None: every column that no field took."""
+
+    fields: Mapping[str, Taking] = field(default_factory=dict)
+    properties: Mapping[str, Taking] | None = None
+
+    def draft(self, row: Mapping[str, Any]) -> TouchpointDraft:
+        """The draft of a row.
+
+        Raises:
+            RowError: a value can't be read.
+        """
+        draft: TouchpointDraft = {}
+        for name, taking in self.fields.items():
+            value = taking.of(row)
+            if value is None or value == "":
+                continue
+            if name not in _FLAGS and not isinstance(value, str | datetime):
+                value = str(value)
+            draft[name] = value
+        if self.properties is not None:
+            properties = {name: taking.of(row) for name, taking in self.properties.items()}
+        else:
+            taken = {taking.column for taking in self.fields.values()}
+            properties = {
+                name.removeprefix("properties."): value
+                for name, value in row.items()
+                if name not in taken and name != "properties" and value != ""
+            }
+            if isinstance(row.get("properties"), dict):
+                properties = {**row["properties"], **properties}
+        properties = {name: value for name, value in properties.items() if value is not None}
+        if properties:
+            draft["properties"] = properties
+        return draft
+
+
+def default_mapping(columns: Mapping[str, Any] | list[str]) -> RowMapping:
+    """The mapping of a file without one: columns called like fields are these."""
+    return RowMapping(
+        {name: Taking(name, as_type="boolean" if name in _FLAGS else "text") for name in columns if name in FIELDS}
+    )
+
+
+def read_mapping(text: str) -> RowMapping:
+    """Read a mapping file.
+
+    Raises:
+        MappingError: with what to write instead.
+    """
+    try:
+        document = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError) as error:
+        raise MappingError(f"not YAML: {error}") from None
+    if not isinstance(document, dict) or not isinstance(document.get("fields"), dict):
+        raise MappingError("write `fields:` and under it `customer_id: <column>` and so on")
+    unknown = set(document) - {"fields", "properties"}
+    if unknown:
+        raise MappingError(f"unknown: {', '.join(sorted(map(str, unknown)))}; write fields and properties")
+    fields = {}
+    for name, raw in document["fields"].items():
+        if name not in FIELDS:
+            raise MappingError(f"fields.{name}: is not a field; the fields are {', '.join(sorted(FIELDS))}")
+        fields[name] = _taking(raw, f"fields.{name}", "boolean" if name in _FLAGS else "text")
+    properties = document.get("properties")
+    if properties is None:
+        return RowMapping(fields)
+    if not isinstance(properties, dict):
+        raise MappingError("properties: write names and columns: `amount: total`")
+    return RowMapping(fields, {str(name): _taking(raw, f"properties.{name}") for name, raw in properties.items()})
+
+
+def _taking(raw: Any, where: str, as_type: str = "text") -> Taking:
+    if isinstance(raw, str):
+        return Taking(raw, as_type=as_type)
+    if not isinstance(raw, dict) or ("column" in raw) == ("value" in raw):
+        raise MappingError(f"{where}: write a column's name, {{column: …}} or {{value: …}}")
+    unknown = set(raw) - {"column", "value", "map", "default", "prefix", "as", "format", "zone"}
+    if unknown:
+        raise MappingError(f"{where}: unknown: {', '.join(sorted(map(str, unknown)))}")
+    if raw.get("as", as_type) not in _AS:
+        raise MappingError(f"{where}.as: write one of {', '.join(_AS)}")
+    values = raw.get("map")
+    if values is not None and not isinstance(values, dict):
+        raise MappingError(f"{where}.map: write what is in the column and what it becomes: `{{Won: deal_won}}`")
+    try:
+        zone = ZoneInfo(raw["zone"]) if "zone" in raw else None
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise MappingError(f"{where}.zone: {raw['zone']!r} is no time zone: write one such as Europe/Berlin") from None
+    return Taking(
+        column=None if "column" not in raw else str(raw["column"]),
+        value=raw.get("value"),
+        map=None if values is None else {str(name): value for name, value in values.items()},
+        default=raw.get("default"),
+        prefix=str(raw.get("prefix", "")),
+        as_type=raw.get("as", as_type),
+        format=None if raw.get("format") is None else str(raw["format"]),
+        zone=zone,
+    )
+
+
+def _at(row: Mapping[str, Any], path: str) -> Any:
+    if path in row:
+        return row[path]
+    value: Any = row
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return value
+
+
+def _converted(text: str, as_type: str, column: str) -> Any:
+    try:
+        if as_type == "integer":
+            return int(text)
+        if as_type == "number":
+            number = float(text)
+            if not math.isfinite(number):
+                raise ValueError
+            return number
+        if as_type == "json":
+            return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise RowError(f"column {column}: {text[:60]!r} is no {as_type}") from None
+    if as_type == "boolean":
+        if text.strip().lower() in _TRUE | _FALSE:
+            return text.strip().lower() in _TRUE
+        raise RowError(f"column {column}: {text[:60]!r} is neither true nor false")
+    return text
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
