@@ -20,7 +20,7 @@ from touchline_runtime.http import build_app
 from touchline_runtime.metrics import Metrics
 
 from touchline_stage_engine import metrics as declared
-from touchline_stage_engine.adapters import catalogue, deployment, lifecycle_files, wiring
+from touchline_stage_engine.adapters import catalogue, commands, deployment, lifecycle_files, wiring
 from touchline_stage_engine.adapters.engine import Engine
 from touchline_stage_engine.adapters.intake import Intake
 from touchline_stage_engine.adapters.lifecycle_files import Written
@@ -190,6 +190,16 @@ async def serve(settings: StageEngineSettings) -> process.Failed | None:
         await wiring.ensure_topics(open_.admin, settings)
         app = query_app(settings, reading, _health(open_), metrics)
         return await process.run(app, sock, [], settings=settings)
+
+
+async def erase(settings: StageEngineSettings, customer_id: str) -> None:
+    """Send the request to erase a customer."""
+    await commands.request_erasure(settings, customer_id, clock())
+
+
+async def rebuild(settings: StageEngineSettings) -> None:
+    """Send the request to fold everybody again."""
+    await commands.request_rebuild(settings, clock())
 
 
 def _explained(failed: process.Failed | None) -> process.Failed | None:

@@ -171,7 +171,10 @@ class Tenure:
         while not self._stop.is_set():
             await self._relay.room()
             records = await shared.intake.poll(
-                self._partition, shared.settings.batch_records, _POLL_SECONDS, self._stop
+                self._partition,
+                shared.settings.batch_records,
+                _POLL_SECONDS if self._swept_after is None else _POLL_SECONDS / 20,
+                self._stop,
             )
             if records is not None:
                 await self._fold(records)

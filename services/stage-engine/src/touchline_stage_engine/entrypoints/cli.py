@@ -93,5 +93,27 @@ def check(file: Annotated[Path, typer.Argument(help="A lifecycle definition (YAM
     typer.echo(draw(definition))
 
 
+@app.command()
+def erase(customer: Annotated[str, typer.Argument(metavar="ID", help="A customer id or key, or any alias.")]) -> None:
+    """Erase a customer: every row, every alias. Touchpoints that occurred before now are dropped from here on."""
+    from touchline_stage_engine import bootstrap
+
+    settings = _settings()
+    with process.explained():
+        asyncio.run(bootstrap.erase(settings, customer))
+    Console(stderr=True).print("erasure requested; the engine that owns the customer's partition carries it out")
+
+
+@app.command()
+def rebuild() -> None:
+    """Fold everybody again from their touchpoints, in the background."""
+    from touchline_stage_engine import bootstrap
+
+    settings = _settings()
+    with process.explained():
+        asyncio.run(bootstrap.rebuild(settings))
+    Console(stderr=True).print("rebuild requested; touchline_refolds_pending tells how many partitions are at it")
+
+
 if __name__ == "__main__":
     app()

@@ -1,0 +1,168 @@
+"""Keys link and merge across partitions, in whatever order their links arrive."""
+
+import random
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from engine_harness import (
+    World,
+    assert_sound,
+    expected,
+    key_of,
+    now_micros,
+    random_touchpoints,
+    roots_of,
+    touchpoint,
+    trial_fold,
+    until,
+    utc_now,
+)
+
+pytestmark = pytest.mark.stack
+
+
+async def agree(world: World, posted: list[dict[str, Any]]) -> None:
+    """Wait until every key leads to its root, and every root stands where its whole set puts it."""
+    fold = trial_fold()
+    roots, pairs = roots_of(posted)
+    seen: list[Any] = []
+
+    async def same() -> bool:
+        seen.clear()
+        for key, want in expected(posted, fold, now_micros()).items():
+            got = await world.get(f"/v1/customers/{key}")
+            if got is None:
+                seen.append((key, want, got))
+                continue
+            aliases = sorted(alias for alias, root in roots.items() if root == key and alias != key)
+            stage = got["stages"].get("trial") or {"stage": None, "entered_at": None, "stalled_level": None}
+            standing = {name: stage[name] for name in ("stage", "entered_at", "stalled_level")}
+            told = (got["customer_id"], got["touchpoints"], got["aliases"], standing)
+            wanted = (key, want["touchpoints"], aliases, {name: want[name] for name in standing})
+            if told != wanted:
+                seen.append((told, wanted))
+        for alias, root in roots.items():
+            got = await world.get(f"/v1/customers/{alias}")
+            if got is None or got["customer_id"] != root:
+                seen.append((alias, root, got))
+        found = await world.get("/v1/identity-conflicts?limit=100")
+        listed = sorted(tuple(item["customers"]) for item in found["items"])
+        if listed != sorted(pairs):
+            seen.append((listed, pairs))
+        return not seen
+
+    try:
+        await until(same, "every key leads to its root")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {seen[:3]}") from None
+
+
+async def test_chains_circles_and_refused_links_in_random_order_end_as_kruskal_says(world: World) -> None:
+    seed = random.Random(5)
+    strangers: list[dict[str, str]] = [{"anonymous_id": f"a{n}"} for n in range(10)]
+    strangers += [{"email": f"e{n}@example.org"} for n in range(6)]
+    known = [{"customer_id": f"c{n}"} for n in range(5)]
+    now = utc_now()
+    posted = random_touchpoints(seed, [*known, *strangers], 5, now)
+    for number in range(22):
+        one, other = seed.choice([*known, *strangers]), seed.choice(strangers)
+        if one.keys() != other.keys():
+            at = now - timedelta(days=seed.randrange(1, 190), seconds=number)
+            posted.append(touchpoint(f"link{number}", at, type="form_submitted", **(one | other)))
+    seed.shuffle(posted)
+    await world.running()
+    half = len(posted) // 2
+    await world.post(posted[:half])
+    await world.folded(half)
+    await world.post([*posted[half:], *seed.sample(posted, 10)])
+    await world.folded(len(posted) + 10)
+    assert len(roots_of(posted)[1]) >= 1, "the case has a refused link"
+    await agree(world, posted)
+
+    facts = await world.facts()
+    assert_sound(facts)
+    roots, _ = roots_of(posted)
+    merged = {fact["customer_id"]: fact["into"] for fact in facts if fact["ce_type"] == "touchline.customer-merged"}
+    assert merged == {key: root for key, root in roots.items() if key != root}
+    latest = await world.latest_stages()
+    here = {name.removesuffix("/trial") for name, stage in latest.items() if stage is not None}
+    assert here == {key for key, want in expected(posted, trial_fold(), now_micros()).items() if want["stage"]}
+
+
+async def test_an_anonymous_past_becomes_the_customers_and_later_visits_follow_as_they_come(world: World) -> None:
+    now = utc_now()
+    past = [touchpoint(f"p{n}", now - timedelta(days=10 - n), anonymous_id="a") for n in range(2)]
+    sign_up = touchpoint("s", now - timedelta(days=3), type="signed_up", customer_id="c", anonymous_id="a")
+    after = touchpoint("later", now - timedelta(days=1), anonymous_id="a")
+    await world.running()
+    await world.post(past)
+    await world.folded(2)
+    await world.post([sign_up])
+    await agree(world, [*past, sign_up])
+    await world.post([after])
+    await agree(world, [*past, sign_up, after])
+
+    moves = [fact for fact in await world.facts() if fact["customer_id"] == "c" and "to_stage" in fact]
+    # The third view in twenty days, by the rule and not as a correction: plays may act on it.
+    assert [(move["to_stage"], move["reason"]["kind"]) for move in moves] == [("reach", "rule"), ("try", "rule")]
+    assert moves[-1]["reason"]["touchpoint_id"] == "later"
+    where = await world.get("/v1/touchpoints/shop/later")
+    assert (where["status"], where["customer_id"]) == ("merged", "c")
+
+
+async def test_erasing_by_an_alias_removes_the_whole_person_and_drops_the_past_from_then_on(world: World) -> None:
+    now = utc_now() - timedelta(minutes=1)
+    posted = [
+        touchpoint("t1", now - timedelta(days=9), anonymous_id="a"),
+        touchpoint("t2", now - timedelta(days=8), customer_id="c", anonymous_id="a"),
+        touchpoint("t3", now - timedelta(days=7), customer_id="c"),
+        touchpoint("o1", now - timedelta(days=7), customer_id="other"),
+    ]
+    await world.running()
+    await world.post(posted)
+    await agree(world, posted)
+    done = world.command("erase", "anon:a")
+    assert done.returncode == 0, done.stderr
+
+    async def gone() -> bool:
+        tables = ("customers", "touchpoints", "history", "stages", "aliases", "checkpoints")
+        left = 0
+        for table in tables:
+            column = "customer_id"
+            rows = await world.sql(f"SELECT count(*) AS n FROM {table} WHERE {column} IN ('c', 'anon:a')")
+            left += rows[0]["n"]
+        return left == 0
+
+    await until(gone, "nothing of the person is left")
+
+    async def told() -> set[str]:
+        facts = await world.facts()
+        erased = {fact["customer_id"] for fact in facts if fact["ce_type"] == "touchline.customer-erased"}
+        return erased if erased == {"c", "anon:a"} else set()
+
+    await until(told, "both keys' erasure is published")
+    assert (await world.latest_stages())["c/trial"] is None
+    assert (await world.get("/v1/customers/other"))["touchpoints"] == 1
+
+    await world.post([touchpoint("t4", now - timedelta(days=1), customer_id="c")])
+    await world.post([touchpoint("t5", utc_now() + timedelta(seconds=1), customer_id="c")])
+
+    async def anew() -> Any:
+        return await world.get("/v1/customers/c")
+
+    found = await until(anew, "a later touchpoint begins a new life")
+    assert found["touchpoints"] == 1
+    (row,) = await world.sql("SELECT sum(erased) AS n FROM partitions")
+    assert row["n"] == 1
+    facts = [fact for fact in await world.facts() if fact["customer_id"] == "c" and fact["incarnation"] == 1]
+    assert [(fact["fact_no"], fact["sequence"], fact["to_stage"]) for fact in facts] == [(1, 1, "reach")]
+
+
+def test_the_case_is_filed_under_several_partitions() -> None:
+    from engine_harness import PARTITIONS
+    from touchline_schemas.partitions import partition_of
+
+    keys = ["anon:a", "c"]
+    assert len({partition_of(key, PARTITIONS) for key in keys}) == 2
+    assert key_of(touchpoint("x", utc_now(), customer_id="c", anonymous_id="a")) == "c"
