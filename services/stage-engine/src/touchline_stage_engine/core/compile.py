@@ -1,20 +1,17 @@
 """A definition made ready to fold: for every stage and type of touchpoint, just the rules it can concern.
 
 Compiled once. Targets are resolved per stage, so a rule that leads nowhere from there (or to the stage itself) is left
-out, which is what "does not hold, and the next is tried" comes to. Counters live in one list per customer and stage,
-each condition that needs one with its own place in it:
-
-- no counter, where one matching touchpoint is enough;
-- an int, up to `count`, where a number since stage entry is asked for;
-- the times of the latest `count` matching touchpoints, where they must lie within a window.
+out, which is what "does not hold, and the next is tried" comes to.
+What a rule counts, and when it holds, is in `counting`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from touchline_schemas.touchpoint_types import PASSIVE_TYPES
 
+from touchline_stage_engine.core.counting import Counters, Holds, Part, matcher, one_condition, several_conditions
 from touchline_stage_engine.core.definition import (
     ANY_TYPE,
     FIRST,
@@ -27,15 +24,6 @@ from touchline_stage_engine.core.definition import (
 )
 from touchline_stage_engine.core.durations import describe_duration, parse_duration
 from touchline_stage_engine.core.facts import ADVANCE, REGRESS, RENEW
-from touchline_stage_engine.core.touchpoint import Touchpoint
-from touchline_stage_engine.core.where import Predicate, compile_path
-
-Counter: TypeAlias = int | list[int] | None
-"""Matching touchpoints so far, or the times of the latest ones (None: none yet)."""
-
-Counters: TypeAlias = list[Counter]
-Holds: TypeAlias = Callable[[Any, Touchpoint], bool]
-"""(counters, touchpoint) → whether the rule holds now; counts the touchpoint on the way."""
 
 NEVER = 1 << 62
 """A due time that no clock reaches."""
@@ -105,15 +93,6 @@ class CompiledLifecycle:
         return ADVANCE if target.position > source.position else REGRESS
 
 
-class _Part(NamedTuple):
-    """One condition of a rule, with its place among the counters (of no meaning where it needs none)."""
-
-    matches: Predicate | None
-    slot: int
-    needed: int
-    within: int | None
-
-
 def resolve_target(definition: Definition, stage: str, to: str) -> str | None:
     """The stage `to` means from `stage`; None where it leads nowhere, or to the stage itself."""
     path = [one.name for one in definition.stages]
@@ -131,96 +110,6 @@ def resolve_target(definition: Definition, stage: str, to: str) -> str | None:
     elif to == PREVIOUS:
         target = path[position - 1] if position > 0 else None
     return None if target == stage else target
-
-
-def _matcher(condition: Condition) -> Predicate | None:
-    """What a touchpoint of the right type must pass besides; None: nothing."""
-    tests: list[Predicate] = []
-    if condition.direction != "any":
-        direction = condition.direction
-        tests.append(lambda touchpoint: touchpoint.direction == direction)
-    if condition.channel is not None:
-        channels = frozenset(condition.channel)
-        tests.append(lambda touchpoint: touchpoint.channel in channels)
-    tests.extend(compile_path(path, operators.given()) for path, operators in condition.where.items())
-    if not tests:
-        return None
-    if len(tests) == 1:
-        return tests[0]
-    if len(tests) == 2:
-        one, two = tests
-        return lambda touchpoint: one(touchpoint) and two(touchpoint)
-    return lambda touchpoint: all(test(touchpoint) for test in tests)
-
-
-def _always(counters: Counters, touchpoint: Touchpoint) -> bool:
-    return True
-
-
-def _single(part: _Part) -> Holds:
-    """A rule of one condition. It moves the customer as soon as the count is reached, so counters stay below it."""
-    matches, slot, count, within = part
-    if count == 1:
-        return _always if matches is None else lambda counters, touchpoint: matches(touchpoint)
-    if within is None:
-
-        def holds_by_count(counters: list[int], touchpoint: Touchpoint) -> bool:
-            if matches is not None and not matches(touchpoint):
-                return False
-            so_far = counters[slot] + 1
-            counters[slot] = so_far
-            return so_far >= count
-
-        return holds_by_count
-
-    def holds_by_window(counters: list[list[int] | None], touchpoint: Touchpoint) -> bool:
-        if matches is not None and not matches(touchpoint):
-            return False
-        times = counters[slot]
-        if times is None:
-            counters[slot] = [touchpoint.occurred_at]
-            return False
-        times.append(touchpoint.occurred_at)
-        if len(times) > count:
-            del times[0]
-        return len(times) == count and times[0] > touchpoint.occurred_at - within
-
-    return holds_by_window
-
-
-def _count(counters: Counters, part: _Part, occurred_at: int) -> None:
-    counter = counters[part.slot]
-    if part.within is None:
-        assert isinstance(counter, int)
-        counters[part.slot] = min(counter + 1, part.needed)
-    elif counter is None:
-        counters[part.slot] = [occurred_at]
-    else:
-        assert isinstance(counter, list)
-        counter.append(occurred_at)
-        if len(counter) > part.needed:
-            del counter[0]
-
-
-def _reached(counters: Counters, part: _Part, occurred_at: int) -> bool:
-    counter = counters[part.slot]
-    if part.within is None:
-        return counter == part.needed
-    return isinstance(counter, list) and len(counter) == part.needed and counter[0] > occurred_at - part.within
-
-
-def _several(concerned: Sequence[_Part], parts: Sequence[_Part]) -> Holds:
-    """A rule of several conditions, for a type that `concerned` of them can match."""
-
-    def holds(counters: Counters, touchpoint: Touchpoint) -> bool:
-        considered = False
-        for part in concerned:
-            if part.matches is None or part.matches(touchpoint):
-                considered = True
-                _count(counters, part, touchpoint.occurred_at)
-        return considered and all(_reached(counters, part, touchpoint.occurred_at) for part in parts)
-
-    return holds
 
 
 def default_reason(conditions: Iterable[Condition]) -> str:
@@ -241,7 +130,7 @@ class _StageCompiler:
 
     def __init__(self, stage: CompiledStage) -> None:
         self.stage = stage
-        self.rules: list[tuple[list[Condition], list[_Part], CompiledStage, str]] = []
+        self.rules: list[tuple[list[Condition], list[Part], CompiledStage, str]] = []
 
     def add(self, rule: Rule, target: CompiledStage) -> None:
         conditions = rule.conditions
@@ -249,11 +138,11 @@ class _StageCompiler:
         parts = [self._part(condition, needs_counter=not alone or condition.count > 1) for condition in conditions]
         self.rules.append((conditions, parts, target, rule.reason or default_reason(conditions)))
 
-    def _part(self, condition: Condition, needs_counter: bool) -> _Part:
+    def _part(self, condition: Condition, needs_counter: bool) -> Part:
         within = None if condition.within is None else parse_duration(condition.within)
         if needs_counter:
             self.stage.fresh.append(0 if within is None else None)
-        return _Part(_matcher(condition), len(self.stage.fresh) - 1, condition.count, within)
+        return Part(matcher(condition), len(self.stage.fresh) - 1, condition.count, within)
 
     def finish(self) -> None:
         named = {name for conditions, *_ in self.rules for condition in conditions for name in condition.when}
@@ -270,7 +159,7 @@ class _StageCompiler:
                 if name in condition.when or ANY_TYPE in condition.when
             ]
             if concerned:
-                holds = _single(parts[0]) if len(parts) == 1 else _several(concerned, parts)
+                holds = one_condition(parts[0]) if len(parts) == 1 else several_conditions(concerned, parts)
                 steps.append(Step(holds, target, reason))
         return tuple(steps)
 

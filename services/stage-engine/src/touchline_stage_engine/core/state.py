@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from touchline_stage_engine.core.compile import NEVER, CompiledStage, Counters
+from touchline_stage_engine.core.compile import NEVER, CompiledStage
+from touchline_stage_engine.core.counting import Counters
 from touchline_stage_engine.core.timeline import Timeline
 
 
