@@ -181,7 +181,7 @@ def _set_timers(
 
 def compile_definition(definition: Definition) -> CompiledLifecycle:
     """The lifecycle ready to fold. The definition must have passed `checks`: an unknown stage raises KeyError."""
-    passive = PASSIVE_TYPES | frozenset(definition.passive or ())
+    passive = PASSIVE_TYPES | frozenset(definition.passive)
     order = {stage.name: position for position, stage in enumerate(definition.stages)}
     stages = {
         stage.name: CompiledStage(stage.name, stage.label, definition.version, order.get(stage.name, OFF_PATH), passive)

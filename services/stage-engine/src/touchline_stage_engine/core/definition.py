@@ -155,7 +155,9 @@ class StallPatience(_Model):
     """How long without activity until a customer counts as stalled, level by level, from the same start."""
 
     after: Duration
-    then: list[Duration] = Field(default_factory=list, description="further levels; each longer than the one before")
+    then: Annotated[list[Duration], BeforeValidator(_as_list)] = Field(
+        default_factory=list, description="further levels; each longer than the one before"
+    )
 
     @property
     def levels(self) -> list[str]:
@@ -200,7 +202,9 @@ class Definition(_Model):
     on_change: Literal["pin", "refold"] = Field(
         default="pin", description="pin: customers keep the old version until their first move; refold: fold all again"
     )
-    passive: Words | None = Field(default=None, description="further types that are no sign of activity")
+    passive: Annotated[list[_Word], BeforeValidator(_as_list)] = Field(
+        default_factory=list, description="further types that are no sign of activity"
+    )
     rules: list[Rule] = Field(default_factory=list, description="for any stage; tried before the stage's own")
     stages: list[Stage] = Field(min_length=1, description="in order")
     off_path: list[Stage] = Field(default_factory=list, description="stages beside the order")

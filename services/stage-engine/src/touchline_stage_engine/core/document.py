@@ -4,6 +4,7 @@ Plain scalars mean what YAML 1.2's core schema says, whatever a `%YAML` line or 
 and `2026-03-01` are strings, `014` is fourteen.
 """
 
+import math
 import re
 from typing import Any
 
@@ -20,6 +21,7 @@ _FALSE = re.compile(r"false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _OCTAL = re.compile(r"0o[0-7]+")
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
+_NO_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 
 
@@ -36,7 +38,7 @@ def _scalar(node: ScalarNode) -> Any:
     for pattern, base in ((_INTEGER, 10), (_OCTAL, 8), (_HEXADECIMAL, 16)):
         if pattern.fullmatch(text):
             return int(text, base)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    return float(text) if _FLOAT.fullmatch(text) or _NO_NUMBER.fullmatch(text) else text
 
 
 class _Reader:
@@ -49,7 +51,10 @@ class _Reader:
     def value(self, node: Node, path: Path) -> Any:
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, ScalarNode):
-            return _scalar(node)
+            value = _scalar(node)
+            if isinstance(value, float) and not math.isfinite(value):
+                self._problem(path, "is no number that a touchpoint could have", "write a finite number")
+            return value
         if id(node) in self._open:
             self._problem(path, "refers to itself", "write it out")
             return None

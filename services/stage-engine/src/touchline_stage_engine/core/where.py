@@ -15,7 +15,7 @@ Predicate: TypeAlias = Callable[[Touchpoint], bool]
 ValueTest: TypeAlias = Callable[[Any], bool]
 
 PROPERTIES = "properties"
-FIELDS = ("id", "type", "channel", "direction", "source", "backfill")
+FIELDS = ("id", "type", "channel", "direction", "source", "machine", "backfill")
 """What a path may name beside `properties.…`."""
 
 _MISSING = object()
