@@ -31,7 +31,8 @@ def test_a_name_may_stand_for_a_list_of_one_and_a_literal_for_eq() -> None:
         "{name: b}",
     )
     long = stages(
-        "{name: a, stall: {after: 3d, then: [4d]}, rules: [{when: [t], channel: [web], where: {properties.x: {eq: 3}}, to: b}]}",
+        "{name: a, stall: {after: 3d, then: [4d]},"
+        " rules: [{when: [t], channel: [web], where: {properties.x: {eq: 3}}, to: b}]}",
         "{name: b}",
     )
     assert read_definition(short, "f").fingerprint == read_definition(long, "f").fingerprint
@@ -74,6 +75,7 @@ def test_a_definition_survives_being_stored_as_json() -> None:
         ("a: [", 1, "", "not YAML"),
         ("a: 1\nb: 2\na: 3", 3, "a", "twice"),
         ("a: 1\nb: .inf", 2, "b", "finite"),
+        ("a: 1\nb: 1e999", 2, "b", "finite"),
         ("a: 1\n3: 2", 2, "3", "in quotes"),
         ("a: &x\n  - *x", 1, "a[0]", "itself"),
         ("<<: {a: 1}\n" + stages("{name: a}"), 1, "<<", "YAML 1.2"),

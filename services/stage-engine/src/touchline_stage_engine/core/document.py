@@ -38,7 +38,9 @@ def _scalar(node: ScalarNode) -> Any:
     for pattern, base in ((_INTEGER, 10), (_OCTAL, 8), (_HEXADECIMAL, 16)):
         if pattern.fullmatch(text):
             return int(text, base)
-    return float(text) if _FLOAT.fullmatch(text) or _NO_NUMBER.fullmatch(text) else text
+    if _NO_NUMBER.fullmatch(text):
+        return math.nan
+    return float(text) if _FLOAT.fullmatch(text) else text
 
 
 class _Reader:
