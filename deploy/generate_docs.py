@@ -5,12 +5,22 @@ What a page says comes from the code it speaks of: the topic registry, settings,
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+from touchline_ingest import metrics as ingest_metrics
+from touchline_ingest.settings import IngestSettings
+from touchline_notifier import metrics as notifier_metrics
+from touchline_notifier.settings import NotifierSettings
+from touchline_runtime.metrics import declared_in
+from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.compatibility import incompatibilities
 from touchline_schemas.export import asyncapi, event_models, example, json_schema, published_schema
 from touchline_schemas.topics import TOPICS
+from touchline_stage_engine import metrics as stage_engine_metrics
+from touchline_stage_engine.settings import StageEngineSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = "libs/schemas/src/touchline_schemas/published"
@@ -53,11 +63,84 @@ def topics_page() -> str:
     return "\n".join(lines)
 
 
+def settings_page() -> str:
+    lines = [
+        "# Settings",
+        "",
+        "Environment variables. A wrong one fails at start, with its name and the remedy. This page is generated from the "
+        "services' settings by `make docs`.",
+        "",
+        "## All services",
+        "",
+        *_settings_table(ServiceSettings.model_fields, {}),
+    ]
+    for title, model in (
+        ("ingest", IngestSettings),
+        ("stage engine", StageEngineSettings),
+        ("notifier", NotifierSettings),
+    ):
+        lines += [f"## {title}", "", *_settings_table(model.model_fields, ServiceSettings.model_fields)]
+    lines += [
+        "## The embedded stack",
+        "",
+        "| variable | default | meaning |",
+        "| --- | --- | --- |",
+        "| `TOUCHLINE_DEVSTACK_DIR` | `.touchline` | Where `touchline-devstack` keeps data, logs and what it started. |",
+        "| `TOUCHLINE_MAVEN_REPOSITORY` | Maven Central | URL of a mirror to take Kafka's jars from. |",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _settings_table(fields: Mapping[str, FieldInfo], shared: Mapping[str, FieldInfo]) -> list[str]:
+    lines = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for name, field in fields.items():
+        if name in shared and shared[name].default == field.default:
+            continue
+        default = field.get_default(call_default_factory=True)
+        if isinstance(default, SecretStr):
+            default = default.get_secret_value()
+        shown = "" if default in (None, "", (), frozenset()) else f"`{default}`"
+        about = (field.description or "").replace("|", "\\|").replace("\n", " ")
+        lines.append(f"| `TOUCHLINE_{name.upper()}` | {shown} | {about} |")
+    return [*lines, ""]
+
+
+def metrics_page() -> str:
+    lines = [
+        "# Metrics",
+        "",
+        "`GET /metrics` of each service, in Prometheus' text format. Each has a line on what to do when it looks wrong. "
+        "This page is generated from the services' `metrics.py` by `make docs`.",
+        "",
+    ]
+    for title, module in (
+        ("ingest", ingest_metrics),
+        ("stage engine", stage_engine_metrics),
+        ("notifier", notifier_metrics),
+    ):
+        lines += [
+            f"## {title}",
+            "",
+            "| metric | type | labels | what it says | what to do |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for metric in declared_in(vars(module)):
+            kind = type(metric).__name__.lower()
+            name = f"{metric.name}_total" if kind == "counter" else metric.name
+            labels = ", ".join(f"`{label}`" for label in metric.labels)
+            lines.append(f"| `{name}` | {kind} | {labels} | {metric.about} | {metric.advice} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
 def pages() -> dict[str, Callable[[], str]]:
     """Path below the root → what should stand there."""
     made: dict[str, Callable[[], str]] = {
         "docs/topics.md": topics_page,
         "docs/asyncapi.json": lambda: _json(asyncapi()),
+        "docs/settings.md": settings_page,
+        "docs/metrics.md": metrics_page,
     }
     for event, model in event_models().items():
         made[f"{PUBLISHED}/{event}.v1.json"] = lambda event=event, model=model: _json(json_schema(model, event))  # type: ignore[misc]

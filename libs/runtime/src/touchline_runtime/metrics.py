@@ -4,7 +4,7 @@ A declaration is data (:class:`Counter`, :class:`Gauge`, :class:`Histogram`); :c
 registry of its own, so that two services, or two tests, in one process never share a count.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import prometheus_client as prometheus
@@ -46,6 +46,12 @@ class Histogram(Declared):
     buckets: tuple[float, ...] = field(
         default=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
     )
+
+
+def declared_in(names: Mapping[str, object]) -> list[Declared]:
+    """The declarations among a module's names (``vars(module)``), in the order they are written."""
+    found = {id(value): value for value in names.values() if isinstance(value, Declared)}
+    return list(found.values())
 
 
 class Metrics:
