@@ -51,6 +51,21 @@ BATCH_SECONDS = Histogram(
     ("what",),
 )
 
+DELIVERY_ATTEMPTS = Counter(
+    "touchline_notifier_delivery_attempts",
+    "Attempts to deliver, by channel, endpoint and what followed: sent, rescheduled, failed, expired.",
+    "Many rescheduled: the endpoint is ill, last_error in /v1/deliveries?status=pending says why. Failed: given up, "
+    "replay them when it is mended. Expired: they waited past max_age, the notifier or the endpoint is far behind.",
+    ("channel", "endpoint", "result"),
+)
+DELIVERY_SECONDS = Histogram(
+    "touchline_notifier_delivery_seconds",
+    "Time of an attempt, from its claim until its outcome was written down.",
+    "Near the endpoint's timeout: it hangs. High on all endpoints: PostgreSQL is slow.",
+    ("channel",),
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0),
+)
+
 DECISION_METRICS = (
     TOUCHPOINTS_READ,
     FACTS_READ,
@@ -61,4 +76,6 @@ DECISION_METRICS = (
     PARTITIONS_OWNED,
     LAG,
     BATCH_SECONDS,
+    DELIVERY_ATTEMPTS,
+    DELIVERY_SECONDS,
 )

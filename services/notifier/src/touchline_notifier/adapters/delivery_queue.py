@@ -29,7 +29,6 @@ class Claimed:
     """
 
     delivery: Delivery
-    partition: int
     expired: bool = False
     disabled: str | None = None
 
@@ -122,7 +121,6 @@ class DeliveryQueue:
         return [
             Claimed(
                 _delivery(row),
-                row["partition"],
                 expired=row["attempts"] == 1 and row["first_before"] is not None and row["first_before"] < now,
                 disabled=disabled.get(row["endpoint"]),
             )
@@ -227,7 +225,8 @@ async def _finish_action(
             "sequence": sequence,
         }
     )
-    await append(connection, claimed.partition, reports(event, claimed.delivery.id, now))
+    # The action's own partition and customer, not the claim's: a merge may have moved both meanwhile.
+    await append(connection, action["partition"], reports(event, claimed.delivery.id, now))
 
 
 def _delivery(row: asyncpg.Record) -> Delivery:

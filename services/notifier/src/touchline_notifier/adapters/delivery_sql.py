@@ -68,7 +68,7 @@ SET status          = 'delivering',
     next_attempt_at = $5
 FROM claimed
 WHERE delivery.id = claimed.id
-RETURNING delivery.id, delivery.partition, delivery.kind, delivery.action_id, delivery.customer_id, delivery.channel,
+RETURNING delivery.id, delivery.kind, delivery.action_id, delivery.customer_id, delivery.channel,
           delivery.endpoint, delivery.message::text, delivery.attempts, delivery.first_before, delivery.created_at
 """
 
@@ -81,7 +81,7 @@ WHERE status IN ('pending', 'delivering') AND next_attempt_at <= $2 AND endpoint
 
 LOCK_ACTION = """
 -- The action first, then its delivery: the order in which everybody locks them.
-SELECT action_id, play, fact_id, customer_id, lifecycle, stage, channel, endpoint, outcome, decided_at
+SELECT action_id, partition, play, fact_id, customer_id, lifecycle, stage, channel, endpoint, outcome, decided_at
 FROM notifier.actions
 WHERE action_id = $1
 FOR UPDATE
