@@ -1,7 +1,9 @@
 """The notifier as a process of its own: facts in, actions on the topic and at the endpoint."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
-from notifier_world import SECRET, World
+from notifier_world import SECRET, World, eventually
 from touchline_devstack.receivers import WebhookReceiver
 
 pytestmark = pytest.mark.stack
@@ -33,3 +35,148 @@ async def test_a_stall_becomes_one_signed_webhook_and_two_events(world: World) -
         assert arrived.json["data"]["body"] == "We miss you, c-1"
         assert arrived.json["data"]["action_id"] == decided["action_id"]
         assert receiver.counts() == {"valid": 1, "invalid": 0, "duplicates": 0}
+
+
+def capped(name: str, count: int = 1, more: str = "") -> str:
+    """A play on every stall, capped by customer."""
+    return f"""
+play: {name}
+when: {{fact: customer-stalled, lifecycle: service-cycle}}
+action: {{channel: webhook, endpoint: crm, body: "{name}"}}
+limits: {{per_customer: {{count: {count}, within: 7d}}}}
+{more}
+"""
+
+
+async def test_limits_hold_back_with_a_reason_and_priority_goes_first(world: World) -> None:
+    with WebhookReceiver([SECRET]) as receiver:
+        world.crm(receiver)
+        world.play(capped("low"), "low")
+        world.play(capped("high", more="priority: 5"), "high")
+        await world.start().ready()
+        await world.stalled("c-1")
+        await world.stalled("c-2", due_at=datetime.now(UTC) - timedelta(days=2))
+        await world.stalled("c-3", backfill=True)
+        await world.await_actions(1, "sent")
+        held = {(one["customer_id"], one["play"]): one["reason"] for one in await world.await_actions(5, "held")}
+
+        assert {key: reason.split(":")[0] for key, reason in held.items()} == {
+            ("c-1", "low"): "capped_customer",
+            ("c-2", "low"): "too_old",
+            ("c-2", "high"): "too_old",
+            ("c-3", "low"): "backfill",
+            ("c-3", "high"): "backfill",
+        }
+        # Free again only in seven days, and too old by then: there is nothing to wait for.
+        assert "too old by then" in held["c-1", "low"]
+        assert [one.json["data"]["play"] for one in receiver.arrived] == ["high"]
+
+
+WAITING = """
+play: later
+when: {fact: customer-stalled, lifecycle: service-cycle}
+action: {channel: webhook, endpoint: crm, body: "later"}
+delay: 2h
+"""
+
+
+async def test_a_waiting_action_is_cancelled_when_the_customer_recovers_moves_on_or_is_erased(world: World) -> None:
+    with WebhookReceiver([SECRET]) as receiver:
+        world.crm(receiver)
+        world.play(WAITING)
+        await world.start().ready()
+        for customer in ("recovers", "moves", "merges", "erased", "stays"):
+            await world.moved(customer, "retention", "enter", before=None)
+            await world.stalled(customer)
+        await world.await_actions(5, "held")
+        await world.recovered("recovers")
+        await world.moved("moves", "reach", "regress", before="retention")
+        await world.news("customer-merged", "merges", into="somebody", fact_no=1)
+        await world.news("customer-erased", "erased")
+        cancelled = {one["customer_id"]: one["reason"] for one in await world.await_actions(4, "cancelled")}
+
+        assert {key: reason.split(":")[0] for key, reason in cancelled.items()} == {
+            "recovers": "recovered",
+            "moves": "moved_on",
+            "merges": "merged",
+            "erased": "erased",
+        }
+        pool = await world.database()
+        left = await pool.fetch("SELECT customer_id FROM notifier.actions WHERE decide_at IS NOT NULL")
+        assert [row["customer_id"] for row in left] == ["stays"]
+        for table in ("actions", "profiles", "standing", "deliveries"):
+            count = await pool.fetchval(f"SELECT count(*) FROM notifier.{table} WHERE customer_id = 'erased'")
+            assert count == 0, table
+        assert receiver.arrived == []
+
+
+async def test_a_play_that_is_gone_cancels_what_it_left_waiting(world: World) -> None:
+    world.endpoints(f"endpoints: [{{name: crm, url: 'https://crm.example.org/', secret: {SECRET}}}]")
+    world.play(WAITING)
+    first = await world.start().ready()
+    await world.stalled("c-1")
+    await world.await_actions(1, "held")
+    first.stop()
+    world.play(WAITING.replace("play: later", "play: another"))
+    pool = await world.database()
+    await pool.execute("UPDATE notifier.actions SET decide_at = now()")
+    await world.start().ready()
+
+    (cancelled,) = await world.await_actions(1, "cancelled")
+    assert cancelled["play"] == "later"
+    assert cancelled["reason"].startswith("play_gone:")
+
+
+async def test_a_play_for_a_lifecycle_that_does_not_exist_ends_the_start_and_names_those_that_do(world: World) -> None:
+    world.endpoints(f"endpoints: [{{name: crm, url: 'https://crm.example.org/', secret: {SECRET}}}]")
+    world.play(WIN_BACK.replace("service-cycle", "service-circle"))
+    process = world.start()
+
+    assert process.popen.wait(60) == 2
+    said = process.log.read_text()
+    assert "play.yaml:3: when.lifecycle: there is no lifecycle 'service-circle': known are service-cycle" in said
+    assert "Traceback" not in said.split("error:")[-1]
+
+
+async def test_facts_wait_until_the_touchpoints_before_them_are_read(world: World) -> None:
+    """The consent came before the fact on another topic; however the topics are polled, it counts."""
+    world.endpoints(
+        "endpoints: [{name: mail, type: email, smtp: {host: 127.0.0.1, port: 9, tls: none}, from: 'a@example.org'}]"
+    )
+    world.play("""
+play: mails
+when: {fact: stage-changed, move: advance}
+action: {channel: email, subject: Hello, body: Hello}
+""")
+    for number in range(40):
+        await world.touchpoint(f"c-{number}", email=f"c-{number}@example.org")
+        await world.touchpoint(f"c-{number}", "unsubscribed", channel="email")
+        await world.moved(f"c-{number}", "acquisition")
+    await world.start().ready()
+    held = await world.await_actions(40, "held")
+
+    assert {one["reason"].split(":")[0] for one in held} <= {"no_consent", "suppressed"}
+    assert len({one["customer_id"] for one in held}) == 40
+    assert await world.actions("decided") == []
+
+
+async def test_subscribed_endpoints_get_every_fact_they_asked_for(world: World) -> None:
+    with WebhookReceiver([SECRET]) as receiver:
+        world.crm(receiver, ", subscribe: [stage-changed, customer-erased], moves: [regress, lapse]")
+        await world.start().ready()
+        await world.moved("c-1", "acquisition")
+        regress = await world.moved("c-1", "reach", "regress", before="acquisition")
+        await world.stalled("c-1", "reach")
+        await world.news("customer-erased", "c-1")
+
+        async def both() -> bool:
+            return len(receiver.arrived) == 2
+
+        await eventually(both)
+        assert {one.json["type"] for one in receiver.arrived} == {
+            "touchline.stage-changed",
+            "touchline.customer-erased",
+        }
+        moved = next(one.json["data"] for one in receiver.arrived if one.json["type"] == "touchline.stage-changed")
+        assert moved["move"] == "regress"
+        assert moved["fact_id"] == regress

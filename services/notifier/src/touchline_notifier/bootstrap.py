@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -202,6 +202,19 @@ class Starting:
                 group.create_task(component.run(stopping), name=component.name)
 
 
+def _api(built: Base, rulebook: Rulebook, wake_delivery: Callable[[], None] = lambda: None) -> Api:
+    return Api(
+        pool=built.pool,
+        tokens=built.tokens,
+        hashes=built.hashes,
+        plays=rulebook.plays,
+        endpoints=rulebook.endpoints,
+        token_hashes=built.settings.token_hashes(),
+        partitions=built.settings.partitions,
+        wake_delivery=wake_delivery,
+    )
+
+
 async def run(settings: NotifierSettings) -> Failed | None:
     """The whole notifier in one process: decide, deliver, publish, and answer queries."""
     logs.configure("notifier", format=settings.log_format, level=settings.log_level)
@@ -225,7 +238,7 @@ async def run(settings: NotifierSettings) -> Failed | None:
         starting = Starting(built, rulebook, [reader, worker])
         built.health.add("lifecycles", starting.check)
         built.health.add("reader", reader.check)
-        api = Api(built.pool, built.tokens, built.hashes, rulebook.plays, rulebook.endpoints, settings.token_hashes())
+        api = _api(built, rulebook, worker.wake)
         app = build_api(api, version=VERSION, health=built.health, metrics=built.metrics)
         failed = await run_process(app, sock, [starting], settings=settings)
         for channel in channels.values():
@@ -242,6 +255,6 @@ async def serve(settings: NotifierSettings) -> Failed | None:
     rulebook = read_rulebook(settings, channels)
     sock = listen(settings.http_host, settings.http_port)
     async with base(settings) as built:
-        api = Api(built.pool, built.tokens, built.hashes, rulebook.plays, rulebook.endpoints, settings.token_hashes())
+        api = _api(built, rulebook)
         app = build_api(api, version=VERSION, health=built.health, metrics=built.metrics)
         return await run_process(app, sock, [], settings=settings)

@@ -2,16 +2,16 @@
 
 from datetime import datetime
 
-import asyncpg
 from touchline_schemas.facts import CustomerErased, CustomerMerged
 from touchline_schemas.partitions import partition_of
 
 from touchline_notifier.adapters import decision_sql as sql
 from touchline_notifier.adapters.hashes import Hashes
+from touchline_notifier.adapters.outbox import Connection
 from touchline_notifier.adapters.profiles import lock_profiles, save_profiles
 
 
-async def merge(connection: asyncpg.Connection, news: CustomerMerged, partitions: int, now: datetime) -> None:
+async def merge(connection: Connection, news: CustomerMerged, partitions: int, now: datetime) -> None:
     """Give the customer all that was known of the old key, and what comes later under it."""
     old = news.customer_id
     onward = await connection.fetch(sql.ALIASES, [news.into])
@@ -30,7 +30,7 @@ async def merge(connection: asyncpg.Connection, news: CustomerMerged, partitions
     await connection.execute(sql.MERGE_DELIVERIES, old, into, partition_of(into, partitions))
 
 
-async def erase(connection: asyncpg.Connection, news: CustomerErased, hashes: Hashes) -> None:
+async def erase(connection: Connection, news: CustomerErased, hashes: Hashes) -> None:
     """Forget a customer and every key that was part of them; only keyed hashes stay, with the time."""
     rows = await connection.fetch(sql.KEYS_OF, news.customer_id)
     keys = [news.customer_id, *(row["old_key"] for row in rows)]

@@ -16,6 +16,7 @@ from touchline_notifier.adapters import outbox
 from touchline_notifier.adapters.customers import erase, merge
 from touchline_notifier.adapters.delivery_queue import put
 from touchline_notifier.adapters.hashes import Hashes
+from touchline_notifier.adapters.outbox import Connection
 from touchline_notifier.adapters.profiles import suppressed
 from touchline_notifier.adapters.records import Told
 from touchline_notifier.core.book import Action, Book, Counted
@@ -56,14 +57,14 @@ class Tally:
     subscriptions: int = 0
 
 
-async def circumstances(connection: asyncpg.Connection, desk: Desk, now: datetime, sending: bool) -> Circumstances:
+async def circumstances(connection: Connection, desk: Desk, now: datetime, sending: bool) -> Circumstances:
     """The moment's circumstances: the setting and the switch kept in the database both have to say yes."""
     switched_off = await connection.fetchval(sql.SENDING_OFF)
     return Circumstances(now, sending and switched_off is None, desk.to_customers)
 
 
 async def take_told(
-    connection: asyncpg.Connection, told: Sequence[Told], desk: Desk, partition: int, now: Circumstances
+    connection: Connection, told: Sequence[Told], desk: Desk, partition: int, now: Circumstances
 ) -> Tally:
     """Take a partition's next facts, in order, and news of customers merged and erased between them."""
     tally = Tally([])
@@ -80,9 +81,7 @@ async def take_told(
     return tally
 
 
-async def decide_due(
-    connection: asyncpg.Connection, desk: Desk, partition: int, now: Circumstances, at_most: int
-) -> Tally:
+async def decide_due(connection: Connection, desk: Desk, partition: int, now: Circumstances, at_most: int) -> Tally:
     """Decide waiting actions of a partition whose time has come, of so many customers at most."""
     tally = Tally([])
     rows = await connection.fetch(sql.DUE_CUSTOMERS, partition, now.now, at_most)
@@ -96,7 +95,7 @@ async def decide_due(
 
 
 async def gather(
-    connection: asyncpg.Connection, customer_ids: Sequence[str], facts: Sequence[Fact], desk: Desk, now: datetime
+    connection: Connection, customer_ids: Sequence[str], facts: Sequence[Fact], desk: Desk, now: datetime
 ) -> dict[str, Book]:
     """The books of customers, as of now."""
     ids = sorted(set(customer_ids))
@@ -109,7 +108,9 @@ async def gather(
     reasons = await suppressed(connection, addresses, desk.hashes)
     for row in await connection.fetch(sql.STANDING, ids):
         fields = dict(row)
-        books[fields.pop("customer_id")].standing[fields.pop("lifecycle")] = Standing(**fields)
+        theirs = books[fields.pop("customer_id")].standing
+        lifecycle = fields.pop("lifecycle")
+        theirs[lifecycle] = Standing(**fields)
     widest = max((play.widest_window for play in desk.decider.plays.values()), default=timedelta(0))
     for row in await connection.fetch(sql.COUNTED, ids, now - widest):
         books[row["customer_id"]].counted.append(Counted(row["decided_at"], row["channel"], row["play"]))
@@ -131,7 +132,7 @@ def _action(row: asyncpg.Record) -> Action:
 
 
 async def _take_segment(
-    connection: asyncpg.Connection,
+    connection: Connection,
     told: Sequence[Told],
     desk: Desk,
     partition: int,
@@ -166,7 +167,7 @@ async def _take_segment(
 
 
 async def _take_news(
-    connection: asyncpg.Connection,
+    connection: Connection,
     news: CustomerMerged | CustomerErased,
     desk: Desk,
     partition: int,
@@ -186,7 +187,7 @@ async def _take_news(
         await erase(connection, news, desk.hashes)
 
 
-async def _save_standing(connection: asyncpg.Connection, books: Iterable[Book]) -> None:
+async def _save_standing(connection: Connection, books: Iterable[Book]) -> None:
     rows = [
         (book.customer_id, name, one.incarnation, one.fact_no, one.stage, one.entered_at, one.sequence,
          one.stalled_level)
@@ -198,7 +199,7 @@ async def _save_standing(connection: asyncpg.Connection, books: Iterable[Book]) 
 
 
 async def _cancel_retries(
-    connection: asyncpg.Connection,
+    connection: Connection,
     books: Mapping[str, Book],
     desk: Desk,
     partition: int,
@@ -221,7 +222,7 @@ async def _cancel_retries(
 
 
 async def _write(
-    connection: asyncpg.Connection,
+    connection: Connection,
     decided: Sequence[Decided],
     desk: Desk,
     partition: int,
@@ -290,7 +291,7 @@ def _planned(decided: Decided, now: datetime) -> Planned:
 
 
 async def _subscriptions(
-    connection: asyncpg.Connection, told: Sequence[Told], desk: Desk, partition: int, now: datetime
+    connection: Connection, told: Sequence[Told], desk: Desk, partition: int, now: datetime
 ) -> int:
     """Deliveries for endpoints that subscribe to facts, whatever the plays."""
     subscribers = [endpoint for endpoint in desk.endpoints.values() if endpoint.subscribe]

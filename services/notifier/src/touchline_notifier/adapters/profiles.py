@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-import asyncpg
 import orjson
 from touchline_schemas.touchpoint import Touchpoint
 from touchline_schemas.touchpoint_types import PASSIVE_TYPES
 
 from touchline_notifier.adapters import decision_sql as sql
 from touchline_notifier.adapters.hashes import Hashes
+from touchline_notifier.adapters.outbox import Connection
 from touchline_notifier.core.play import Goal, Play
 from touchline_notifier.core.profile import Profile, Suppression, is_activity, suppression_of
 
@@ -22,7 +22,7 @@ _WATCHED = timedelta(days=180)
 
 
 async def take_touchpoints(
-    connection: asyncpg.Connection,
+    connection: Connection,
     touchpoints: Sequence[Touchpoint],
     *,
     hashes: Hashes,
@@ -48,7 +48,7 @@ async def take_touchpoints(
 
 
 async def _by_customer(
-    connection: asyncpg.Connection, touchpoints: Sequence[Touchpoint], hashes: Hashes
+    connection: Connection, touchpoints: Sequence[Touchpoint], hashes: Hashes
 ) -> dict[str, list[Touchpoint]]:
     """Touchpoints by the customer they belong to by now, without those from before an erasure."""
     keys = {touchpoint.key for touchpoint in touchpoints}
@@ -64,9 +64,7 @@ async def _by_customer(
     return found
 
 
-async def lock_profiles(
-    connection: asyncpg.Connection, customer_ids: Iterable[str], now: datetime
-) -> dict[str, Profile]:
+async def lock_profiles(connection: Connection, customer_ids: Iterable[str], now: datetime) -> dict[str, Profile]:
     """Profiles, made where missing, that nobody else changes until the transaction ends."""
     ordered = sorted(customer_ids)
     await connection.execute(sql.NEW_PROFILES, ordered, now)
@@ -74,15 +72,13 @@ async def lock_profiles(
     return {row["customer_id"]: Profile.from_row(orjson.loads(row["profile"])) for row in rows}
 
 
-async def save_profiles(connection: asyncpg.Connection, profiles: Mapping[str, Profile], now: datetime) -> None:
+async def save_profiles(connection: Connection, profiles: Mapping[str, Profile], now: datetime) -> None:
     """Write profiles that were locked before."""
     texts = [orjson.dumps(profile.to_row()).decode() for profile in profiles.values()]
     await connection.execute(sql.SAVE_PROFILES, list(profiles), texts, now)
 
 
-async def save_suppressions(
-    connection: asyncpg.Connection, suppressions: Sequence[Suppression], hashes: Hashes
-) -> None:
+async def save_suppressions(connection: Connection, suppressions: Sequence[Suppression], hashes: Hashes) -> None:
     """Write suppressions; of several of one address in one batch, in order of time."""
     latest: dict[tuple[bytes, bool], Suppression] = {}
     for one in sorted(suppressions, key=lambda suppression: suppression.at):
@@ -100,7 +96,7 @@ async def save_suppressions(
             )
 
 
-async def suppressed(connection: asyncpg.Connection, addresses: Iterable[str], hashes: Hashes) -> dict[str, str]:
+async def suppressed(connection: Connection, addresses: Iterable[str], hashes: Hashes) -> dict[str, str]:
     """address → why nothing may be sent to it, for those of which that is so."""
     by_hash = {hashes.address(address): address for address in addresses}
     rows = await connection.fetch(sql.SUPPRESSIONS, list(by_hash)) if by_hash else []
@@ -108,7 +104,7 @@ async def suppressed(connection: asyncpg.Connection, addresses: Iterable[str], h
 
 
 async def _observe(
-    connection: asyncpg.Connection,
+    connection: Connection,
     by_customer: Mapping[str, Sequence[Touchpoint]],
     plays: Mapping[str, Play],
     now: datetime,

@@ -1,0 +1,47 @@
+"""A customer's own word, by the link in a mail: it counts at once, and becomes a touchpoint on their timeline."""
+
+from datetime import datetime
+
+import asyncpg
+from touchline_schemas.ids import uuid7
+from touchline_schemas.partitions import partition_of
+from touchline_schemas.touchpoint import Touchpoint
+
+from touchline_notifier.adapters import decision_sql as sql
+from touchline_notifier.adapters import outbox
+from touchline_notifier.adapters.hashes import Hashes
+from touchline_notifier.adapters.profiles import lock_profiles, save_profiles, save_suppressions
+from touchline_notifier.core.outgoing import touchpoint_event
+from touchline_notifier.core.profile import Suppression
+
+SOURCE = "unsubscribe-link"
+
+
+async def unsubscribe(
+    pool: asyncpg.Pool, hashes: Hashes, customer_id: str, channel: str, *, partitions: int, now: datetime
+) -> None:
+    """Refuse consent for a channel; of somebody who was erased nothing is kept, and nothing is sent to them anyway."""
+    async with pool.acquire() as connection, connection.transaction():
+        onward = await connection.fetchval("SELECT customer_id FROM notifier.aliases WHERE old_key = $1", customer_id)
+        who = str(onward or customer_id)
+        hashed = [hashes.customer(key) for key in {customer_id, who}]
+        if await connection.fetch(sql.ERASURES, hashed):
+            return
+        touchpoint = Touchpoint(
+            id=str(uuid7()),
+            type="unsubscribed",
+            channel=channel,
+            direction="inbound",
+            customer_id=who,
+            occurred_at=now,
+            received_at=now,
+            source=SOURCE,
+            properties={"channel": channel},
+        )
+        profiles = await lock_profiles(connection, [who], now)
+        profiles[who].take(touchpoint)
+        await save_profiles(connection, profiles, now)
+        address = profiles[who].email
+        if channel == "email" and address is not None:
+            await save_suppressions(connection, [Suppression(address, "unsubscribed", now)], hashes)
+        await outbox.append(connection, partition_of(who, partitions), [touchpoint_event(touchpoint)])

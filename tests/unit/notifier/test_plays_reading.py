@@ -1,0 +1,116 @@
+"""Plays from YAML: what is wrong, where, and what to write instead."""
+
+import pytest
+from touchline_notifier.core.endpoints import Endpoint
+from touchline_notifier.core.reading import (
+    KnownLifecycle,
+    Reading,
+    check_lifecycles,
+    check_play_endpoints,
+    read_plays,
+    with_endpoint,
+)
+
+GOOD = """\
+play: win-back                                  # one file a play in TOUCHLINE_PLAYS_DIR
+when: {fact: customer-stalled, lifecycle: service-cycle, stage: [retention], level: 1}
+action: {channel: webhook, endpoint: crm, subject: "…", body: "We miss you, {{ customer_id }}"}
+limits: {per_customer: {count: 1, within: 7d}, quiet_hours: {from: "21:00", to: "08:00"}, max_age: 24h}
+"""
+
+
+def reading(text: str) -> Reading:
+    return read_plays([("plays/p.yaml", text)])
+
+
+def faults(text: str) -> list[str]:
+    return [str(fault) for fault in reading(text).faults]
+
+
+def test_the_documented_play_is_sound() -> None:
+    assert faults(GOOD) == []
+    assert set(reading(GOOD).plays) == {"win-back"}
+
+
+def test_hours_need_no_quotes_for_yaml_is_1_2() -> None:
+    assert faults(GOOD.replace('"21:00"', "21:00").replace('"08:00"', "08:00")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "into", "said"),
+    [
+        ("level: 1", "level: 0", "plays/p.yaml:2: when.level: Input should be greater than or equal to 1"),
+        ("within: 7d", "within: 7", "plays/p.yaml:4: limits.per_customer.within: '7' is no duration: write 30m"),
+        ("quiet_hours", "quiet_hour", "plays/p.yaml:4: limits.quiet_hour: unknown: did you mean quiet_hours?"),
+        ("customer-stalled", "stalled", "plays/p.yaml:2: when.fact: Input should be 'stage-changed'"),
+        ("level: 1}", "move: regress}", "plays/p.yaml:2: when: move and from_stage belong to fact: stage-changed"),
+        ('to: "08:00"', 'to: "21:00"', "limits.quiet_hours: from and to are the same"),
+        ("max_age: 24h", "max_age: 24h}\ndelay: 24h\n#", "max_age (1d) is not longer than delay (1d)"),
+        ("{{ customer_id }}", "{{ customer_id }", "plays/p.yaml:3: action.body: unexpected '}'"),
+        ("{{ customer_id }}", "{{ customer }}", "plays/p.yaml:3: action.body: 'customer' is undefined"),
+        ("{{ customer_id }}", "{{ ''.__class__ }}", "plays/p.yaml:3: action.body: "),
+        ("{{ customer_id }}", "{% for n in range(10**9) %}x{% endfor %}", "plays/p.yaml:3: action.body: "),
+        ("channel: webhook, ", "channel: email, endpoint: e} #", "action: a mail needs a subject and a body"),
+        ("play: win-back", "play: win-back\nplay: again", 'found duplicate key "play"'),
+        ("when: {", "when: [", "plays/p.yaml:"),
+        ("max_age: 24h}", "time_zone: Mars/Olympus}", "limits.time_zone: 'Mars/Olympus' is no time zone"),
+        ("max_age: 24h}", "max_age: 24h}\nif: {profile: {email: {like: x}}}", "unknown operator 'like': known are eq"),
+        ("max_age: 24h}", "max_age: 24h}\nhold_out: 120%", "plays/p.yaml:5: hold_out: "),
+    ],
+)
+def test_faults_name_file_line_path_and_remedy(change: str, into: str, said: str) -> None:
+    assert change in GOOD
+    found = faults(GOOD.replace(change, into))
+    assert any(said in fault for fault in found), found
+
+
+def test_a_trait_that_may_be_unknown_is_worth_a_warning() -> None:
+    read = reading(GOOD.replace("customer_id }}", "traits.name }}"))
+    assert read.faults == []
+    assert "write | default(…)" in str(read.warnings[0])
+    assert reading(GOOD.replace("customer_id }}", "traits.name | default('you') }}")).warnings == []
+
+
+def test_two_plays_of_one_name_are_refused() -> None:
+    read = read_plays([("a.yaml", GOOD), ("b.yaml", GOOD)])
+    assert [str(fault) for fault in read.faults] == ["b.yaml:1: play: a.yaml has a play 'win-back' already: rename one"]
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "just text", "42"])
+def test_what_is_no_play_is_said_to_be_none(text: str) -> None:
+    assert "write a play" in faults(text)[0]
+
+
+def test_lifecycles_and_stages_have_to_exist() -> None:
+    known = [KnownLifecycle("journey", ("discover", "learn")), KnownLifecycle("service-cycle", ("reach",))]
+    assert [str(fault) for fault in check_lifecycles(reading(GOOD), known)] == [
+        "plays/p.yaml:2: when.stage: there is no stage 'retention' in service-cycle: known are reach"
+    ]
+    assert [str(fault) for fault in check_lifecycles(reading(GOOD.replace("service-cycle", "journy")), known)] == [
+        "plays/p.yaml:2: when.lifecycle: there is no lifecycle 'journy': known are journey, service-cycle"
+    ]
+    anywhere = GOOD.replace("lifecycle: service-cycle, stage: [retention]", "stage: [learn]")
+    assert check_lifecycles(reading(anywhere), known) == []
+
+
+def test_endpoints_have_to_exist_and_be_of_the_channels_type() -> None:
+    crm, mail = Endpoint(name="crm"), Endpoint(name="mail", type="email")
+    read, channels = reading(GOOD), ("email", "slack", "webhook")
+
+    def said(text: str, *endpoints: Endpoint) -> list[str]:
+        by_name = {endpoint.name: endpoint for endpoint in endpoints}
+        return [str(fault) for fault in check_play_endpoints(reading(text), by_name, channels, "endpoints.yaml")]
+
+    assert said(GOOD, crm) == []
+    assert said(GOOD, mail) == [
+        "plays/p.yaml:3: action.endpoint: there is no endpoint 'crm' in endpoints.yaml; of type webhook there is: none"
+    ]
+    assert said(GOOD.replace("crm", "mail"), mail) == [
+        "plays/p.yaml:3: action.endpoint: endpoint 'mail' is of type email, not webhook"
+    ]
+    assert "there is no channel 'fax'" in said(GOOD.replace("webhook", "fax"), crm)[0]
+    unnamed = GOOD.replace("endpoint: crm, ", "")
+    assert said(unnamed, crm, mail) == []
+    assert with_endpoint(reading(unnamed).plays["win-back"], {"crm": crm, "mail": mail}).action.endpoint == "crm"
+    assert "write endpoint" in said(unnamed, crm, Endpoint(name="other"))[0]
+    assert with_endpoint(read.plays["win-back"], {}).action.endpoint == "crm"

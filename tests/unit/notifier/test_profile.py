@@ -1,0 +1,129 @@
+"""A profile is a function of the set of touchpoints, whatever their order."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from making import NOON, a_touchpoint
+from touchline_notifier.core.profile import KEPT_PER_TYPE, Profile, suppression_of
+from touchline_schemas.touchpoint import Touchpoint
+
+
+def folded(*touchpoints: Touchpoint) -> Profile:
+    profile = Profile()
+    for touchpoint in touchpoints:
+        profile.take(touchpoint)
+    return profile
+
+
+properties = st.sampled_from(
+    [
+        {},
+        {"timezone": "Europe/Berlin"},
+        {"traits": {"plan": "pro", "time_zone": "Asia/Tokyo"}},
+        {"locale": "de"},
+        {"consent": {"email": True}},
+        {"consent": {"all": False}},
+        {"score": 3},
+        {"traits": {"plan": None}},
+    ]
+)
+kinds = st.sampled_from(["page_viewed", "identified", "unsubscribed", "subscribed", "purchased"])
+touchpoints = st.lists(
+    st.builds(
+        lambda kind, minute, ident, values, email: a_touchpoint(
+            kind, NOON + timedelta(minutes=minute), f"t-{ident}-{kind}-{minute}-{values}-{email}", properties=values,
+            email=email,
+        ),
+        kinds, st.integers(0, 5), st.integers(0, 2), properties, st.sampled_from([None, "a@x.org", "b@x.org"]),
+    ),
+    max_size=12,
+)  # fmt: skip
+
+
+@given(theirs=touchpoints, data=st.data())
+def test_every_order_and_repetition_gives_the_same_profile(theirs: list[Touchpoint], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(theirs))
+    assert folded(*shuffled, *theirs) == folded(*theirs)
+
+
+@given(theirs=touchpoints, data=st.data())
+def test_split_over_two_keys_and_merged_it_is_the_same(theirs: list[Touchpoint], data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(theirs)))
+    one, other = folded(*theirs[:cut]), folded(*theirs[cut:])
+    one.merge(other)
+    whole = folded(*theirs)
+    assert (one.values, one.last) == (whole.values, whole.last)
+    assert one.seen == whole.seen
+
+
+def test_it_survives_the_way_through_the_database() -> None:
+    profile = folded(a_touchpoint(properties={"traits": {"plan": "pro"}}, email="ada@example.org"))
+    assert Profile.from_row(profile.to_row()) == profile
+
+
+def test_what_machines_and_we_ourselves_did_says_nothing_of_the_customer() -> None:
+    assert folded(a_touchpoint(machine=True, email="a@x.org"), a_touchpoint(source="notifier")) == Profile()
+
+
+def test_traits_give_address_zone_and_locale() -> None:
+    profile = folded(
+        a_touchpoint(
+            "identified", properties={"email": " Ada@Example.org", "timezone": "Europe/Berlin", "locale": "de-DE"}
+        )
+    )
+    assert profile.email == "ada@example.org"
+    assert profile.get("time_zone") == "Europe/Berlin"
+    assert profile.traits["locale"] == "de-DE"
+
+
+def test_a_key_that_is_an_address_is_one() -> None:
+    assert folded(a_touchpoint(customer_id="email:ada@example.org")).email == "ada@example.org"
+
+
+def test_the_latest_word_on_consent_counts_for_a_channel_or_for_all() -> None:
+    refused = a_touchpoint("unsubscribed", NOON, "t-1", channel="email")
+    all_refused = a_touchpoint("unsubscribed", NOON + timedelta(hours=1), "t-2", properties={"channel": "all"})
+    given_again = a_touchpoint("subscribed", NOON + timedelta(hours=2), "t-3", channel="email")
+    assert folded().consent("email") is None
+    assert folded(refused).consent("email") is False
+    assert folded(refused).consent("slack") is None
+    assert folded(all_refused).consent("slack") is False
+    assert folded(given_again, all_refused, refused).consent("email") is True
+    assert folded(given_again, all_refused, refused).consent("slack") is False
+
+
+def test_history_keeps_the_newest_of_each_type() -> None:
+    profile = folded(*(a_touchpoint(at=NOON + timedelta(minutes=n), ident=f"t-{n}") for n in range(KEPT_PER_TYPE + 10)))
+    assert len(profile.times(("page_viewed",))) == KEPT_PER_TYPE
+    assert min(profile.times(("page_viewed",))) == NOON + timedelta(minutes=10)
+    assert len(profile.times(("*",), since=NOON + timedelta(minutes=KEPT_PER_TYPE + 7))) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "reason"),
+    [
+        ("email_complained", {}, "email_complained"),
+        ("email_bounced", {}, "email_bounced"),
+        ("email_bounced", {"bounce": "hard"}, "email_bounced"),
+        ("email_bounced", {"bounce": "soft"}, None),
+        ("email_bounced", {"bounce": "blocked"}, None),
+        ("unsubscribed", {}, "unsubscribed"),
+        ("page_viewed", {}, None),
+    ],
+)
+def test_complaints_hard_bounces_and_unsubscribes_suppress_an_address(
+    kind: str, values: dict[str, Any], reason: str | None
+) -> None:
+    touchpoint = a_touchpoint(kind, channel="email", email="ada@example.org", properties=values)
+    suppression = suppression_of(touchpoint, None)
+    assert (suppression.reason if suppression else None) == reason
+
+
+def test_a_bounce_without_an_address_is_of_the_known_one() -> None:
+    suppression = suppression_of(a_touchpoint("email_bounced"), "ada@example.org")
+    assert suppression is not None
+    assert suppression.address == "ada@example.org"
+    assert suppression_of(a_touchpoint("email_bounced"), None) is None
