@@ -72,7 +72,7 @@ class _GuardedTransport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        host = request.url.host
+        host = request.url.raw_host.decode("ascii")  # an international name in its ASCII form
         addresses = await self._checked(host, request.url.port or (443 if request.url.scheme == "https" else 80))
         if request.url.scheme != "https":
             # Plain text is for networks that the operator vouches for.
