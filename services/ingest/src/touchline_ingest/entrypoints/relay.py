@@ -1,6 +1,5 @@
 """Requests in somebody else's format: a source reads them, and this acts on what it says."""
 
-import time
 from datetime import UTC, datetime
 
 import structlog
@@ -23,7 +22,7 @@ from touchline_ingest.core.sources.interface import (
     SourceConfig,
     Understood,
 )
-from touchline_ingest.core.used_tokens import UsedTokens
+from touchline_ingest.core.sources.used_tokens import UsedTokens
 from touchline_ingest.core.vendor import Judged, judge_reading
 from touchline_ingest.entrypoints.reception import RETRY_AFTER_SECONDS, Reception
 from touchline_ingest.entrypoints.touchpoints import answer
@@ -72,7 +71,7 @@ class Relay:
             raise _problem(reading, entry)
         assert isinstance(reading, Understood)
         self._reception.charge(entry, len(reading.touchpoints) + len(reading.unreadable))
-        if reading.tokens and not self._tokens.claim(entry.name, reading.tokens, time.monotonic()):
+        if reading.tokens and not self._tokens.claim(config, reading.tokens, datetime.now(UTC)):
             raise _problem(TOKEN_USED, entry)
         try:
             judged = judge_reading(reading, entry.terms(), now=datetime.now(UTC), name_item=name_item)
@@ -87,7 +86,7 @@ class Relay:
             if reading.fetch_url:
                 await self._fetcher.get(reading.fetch_url)
         except BaseException:
-            self._tokens.release(entry.name, reading.tokens)
+            self._tokens.release(config, reading.tokens)
             raise
         if per_item and taken.verdicts:
             return answer(taken, success=202)

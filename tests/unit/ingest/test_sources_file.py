@@ -1,0 +1,179 @@
+"""The sources file."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from touchline_ingest.core.keys import key_hash, presented_key
+from touchline_ingest.core.keys_file import KeysFileError, with_new_key, without_key
+from touchline_ingest.core.source_book import SourceBook
+from touchline_ingest.core.sources.registry import build_registry
+from touchline_ingest.core.sources_file import SourcesFileError, read_sources
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+HASH = key_hash("k")
+REGISTRY = build_registry()
+
+
+def secret(how: str, name: str) -> str:
+    known = {("env", "HOOK"): "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+    if (how, name) not in known:
+        raise LookupError(f"the environment variable {name} is not set")
+    return known[how, name]
+
+
+def book(text: str) -> SourceBook:
+    return read_sources(text, registry=REGISTRY, fetch_secret=secret)
+
+
+def problems(text: str) -> str:
+    with pytest.raises(SourcesFileError) as error:
+        book(text)
+    return "\n".join(error.value.problems)
+
+
+def test_a_source_opens_the_doors_of_its_kind_with_its_key() -> None:
+    found = book(f"sources:\n  - {{name: shop, kind: api, key_sha256: '{HASH}'}}")
+    for door in ("touchpoints", "segment", "cloudevents", "web"):
+        entry = found.opened_by("k", door, NOW)
+        assert entry is not None
+        assert entry.name == "shop"
+    assert found.opened_by("other", "touchpoints", NOW) is None
+
+
+def test_a_key_that_stands_in_pages_opens_no_more_than_a_page_needs() -> None:
+    found = book(f"sources:\n  - {{name: page, kind: web, key_sha256: '{HASH}'}}")
+    assert found.opened_by("k", "web", NOW)
+    assert not any(found.opened_by("k", door, NOW) for door in ("touchpoints", "segment", "cloudevents"))
+
+
+def test_while_a_key_is_rotated_both_open_and_then_only_the_new_one() -> None:
+    old, new = key_hash("old"), key_hash("new")
+    found = book(
+        f"sources:\n  - name: shop\n    kind: api\n    key_sha256:\n      - {{sha256: '{old}', until: 2026-03-02T00:00:00Z}}"
+        f"\n      - '{new}'\n"
+    )
+    assert found.opened_by("old", "touchpoints", NOW)
+    assert found.opened_by("new", "touchpoints", NOW)
+    assert found.opened_by("old", "touchpoints", NOW + timedelta(days=1)) is None
+    assert found.opened_by("new", "touchpoints", NOW + timedelta(days=1))
+
+
+def test_secrets_come_from_the_environment_a_value_or_a_list_while_rotating() -> None:
+    found = book(
+        "sources:\n  - {name: hook, kind: standard-webhooks, secret: [{env: HOOK}, {value: whsec_AAAAAAAAAAAAAAAAAAAAAAAA}]}"
+    )
+    assert found.entries["hook"].config.secrets == (
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "whsec_AAAAAAAAAAAAAAAAAAAAAAAA",
+    )
+
+
+def test_what_is_no_field_of_ours_is_an_option_of_the_kind() -> None:
+    found = book(
+        f"sources:\n  - {{name: s, kind: segment, key_sha256: '{HASH}', events: {{Won: deal_won}}, options: {{other: 1}}}}"
+    )
+    assert found.entries["s"].config.options == {"events": {"Won": "deal_won"}, "other": 1}
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ("{kind: api}", "source 1: name"),
+        ("{name: 'a b', kind: api}", "name"),
+        ("{name: notifier, kind: api, key_sha256: '" + HASH + "'}", "reserved"),
+        ("{name: s, kind: sengrid}", "did you mean sendgrid"),
+        ("{name: s, kind: api}", "keys new"),
+        ("{name: s, kind: api, key_sha256: secret}", "64 hex digits"),
+        ("{name: s, kind: api, key_sha256: {sha256: '" + HASH + "', until: soon}}", "not a time with a zone"),
+        ("{name: s, kind: stripe, key_sha256: '" + HASH + "'}", "means nothing"),
+        ("{name: s, kind: standard-webhooks, secret: {env: MISSING}}", "MISSING is not set"),
+        ("{name: s, kind: standard-webhooks, secret: {enf: X}}", "{env: NAME}"),
+        ("{name: s, kind: standard-webhooks}", "secret"),
+        ("{name: s, kind: api, key_sha256: '" + HASH + "', rate_limt: 5}", "did you mean rate_limit"),
+        ("{name: s, kind: api, key_sha256: '" + HASH + "', rate_limit: fast}", "touchpoints a second"),
+        ("{name: s, kind: api, key_sha256: '" + HASH + "', max_bytes: -1}", "above zero"),
+        ("{name: s, kind: api, key_sha256: '" + HASH + "', may_set_stage: 1}", "true or false"),
+        ("{name: s, kind: web, key_sha256: '" + HASH + "', origins: [shop.example]}", "not an origin"),
+        ("{name: s, kind: api, key_sha256: '" + HASH + "', types: purchased}", "list of texts"),
+        ("just text", "write a mapping"),
+    ],
+)
+def test_a_bad_entry_is_named_with_what_to_write_instead(entry: str, said: str) -> None:
+    assert said in problems(f"sources:\n  - {entry}")
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    said = problems("sources:\n  - {name: a, kind: nope}\n  - {name: b, kind: api}\n")
+    assert "source 'a'" in said
+    assert "source 'b'" in said
+
+
+def test_two_sources_share_neither_name_nor_key() -> None:
+    entry = f"{{name: a, kind: api, key_sha256: '{HASH}'}}"
+    assert "used twice" in problems(f"sources:\n  - {entry}\n  - {entry}")
+    assert "also the key of 'a'" in problems(f"sources:\n  - {entry}\n  - {entry.replace('name: a', 'name: b')}")
+
+
+@pytest.mark.parametrize("text", ["", "sources:", "sources: []", "other: 1", "[", "sources:\n\t- x", "42"])
+def test_a_file_without_sources_is_refused(text: str) -> None:
+    assert problems(text)
+
+
+def test_names_are_read_as_yaml_one_point_two() -> None:
+    found = book(f"sources:\n  - {{name: on, kind: api, key_sha256: '{HASH}'}}")
+    assert "on" in found.entries
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        ("Bearer k", "k"),
+        ("bearer  k ", "k"),
+        ("Basic azo=", "k"),
+        ("Basic Oms=", "k"),
+        ("Basic !!", None),
+        ("Basic /w==", None),
+        ("Digest k", None),
+        ("", None),
+        ("Bearer", None),
+    ],
+)
+def test_a_key_is_presented_as_bearer_or_basic(header: str, key: str | None) -> None:
+    assert presented_key(header) == key
+
+
+def test_a_new_key_keeps_the_old_one_for_the_overlap_and_the_file_its_comments() -> None:
+    before = f"# our sources\nsources:\n  - name: shop   # the web shop\n    kind: api\n    key_sha256: '{HASH}'\n"
+    after = with_new_key(before, name="shop", kind="api", sha256=key_hash("n"), now=NOW, overlap=timedelta(days=7))
+    assert "# our sources" in after
+    assert "# the web shop" in after
+    found = book(after)
+    assert found.opened_by("n", "touchpoints", NOW)
+    assert found.opened_by("k", "touchpoints", NOW + timedelta(days=6))
+    assert not found.opened_by("k", "touchpoints", NOW + timedelta(days=7))
+
+
+def test_without_an_overlap_the_old_key_is_gone_at_once() -> None:
+    before = f"sources:\n  - {{name: shop, kind: api, key_sha256: '{HASH}'}}\n"
+    after = with_new_key(before, name="shop", kind="api", sha256=key_hash("n"), now=NOW, overlap=timedelta(0))
+    assert not book(after).opened_by("k", "touchpoints", NOW)
+    assert book(after).opened_by("n", "touchpoints", NOW)
+
+
+def test_a_source_that_is_not_there_is_added_to_an_empty_file_too() -> None:
+    after = with_new_key("", name="page", kind="web", sha256=HASH, now=NOW, overlap=timedelta(0))
+    assert book(after).entries["page"].kind == "web"
+
+
+def test_a_key_is_revoked_by_the_beginning_of_its_hash_but_not_the_last_one() -> None:
+    one = with_new_key("", name="s", kind="api", sha256=HASH, now=NOW, overlap=timedelta(0))
+    two = with_new_key(one, name="s", kind="api", sha256=key_hash("n"), now=NOW, overlap=timedelta(days=1))
+    after = without_key(two, name="s", sha256=HASH[:10])
+    assert not book(after).opened_by("k", "touchpoints", NOW)
+    assert book(after).opened_by("n", "touchpoints", NOW)
+    with pytest.raises(KeysFileError, match="only key"):
+        without_key(after, name="s", sha256=key_hash("n"))
+    with pytest.raises(KeysFileError, match="no key"):
+        without_key(two, name="s", sha256="ffff0000ffff")
+    with pytest.raises(KeysFileError, match="no source"):
+        without_key(two, name="t", sha256=HASH)
