@@ -49,8 +49,8 @@ def test_a_key_that_stands_in_pages_opens_no_more_than_a_page_needs() -> None:
 def test_while_a_key_is_rotated_both_open_and_then_only_the_new_one() -> None:
     old, new = key_hash("old"), key_hash("new")
     found = book(
-        f"sources:\n  - name: shop\n    kind: api\n    key_sha256:\n      - {{sha256: '{old}', until: 2026-03-02T00:00:00Z}}"
-        f"\n      - '{new}'\n"
+        "sources:\n  - name: shop\n    kind: api\n    key_sha256:\n"
+        f"      - {{sha256: '{old}', until: 2026-03-02T00:00:00Z}}\n      - '{new}'\n"
     )
     assert found.opened_by("old", "touchpoints", NOW)
     assert found.opened_by("new", "touchpoints", NOW)
@@ -60,7 +60,8 @@ def test_while_a_key_is_rotated_both_open_and_then_only_the_new_one() -> None:
 
 def test_secrets_come_from_the_environment_a_value_or_a_list_while_rotating() -> None:
     found = book(
-        "sources:\n  - {name: hook, kind: standard-webhooks, secret: [{env: HOOK}, {value: whsec_AAAAAAAAAAAAAAAAAAAAAAAA}]}"
+        "sources:\n  - name: hook\n    kind: standard-webhooks\n"
+        "    secret: [{env: HOOK}, {value: whsec_AAAAAAAAAAAAAAAAAAAAAAAA}]\n"
     )
     assert found.entries["hook"].config.secrets == (
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -70,7 +71,8 @@ def test_secrets_come_from_the_environment_a_value_or_a_list_while_rotating() ->
 
 def test_what_is_no_field_of_ours_is_an_option_of_the_kind() -> None:
     found = book(
-        f"sources:\n  - {{name: s, kind: segment, key_sha256: '{HASH}', events: {{Won: deal_won}}, options: {{other: 1}}}}"
+        f"sources:\n  - {{name: s, kind: segment, key_sha256: '{HASH}', "
+        "events: {Won: deal_won}, options: {other: 1}}"
     )
     assert found.entries["s"].config.options == {"events": {"Won": "deal_won"}, "other": 1}
 
