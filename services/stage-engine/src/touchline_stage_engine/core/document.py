@@ -11,6 +11,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from touchline_stage_engine.core.problems import DefinitionError, Path, Places, Problem
 
@@ -22,6 +23,7 @@ _INTEGER = re.compile(r"[-+]?[0-9]+")
 _OCTAL = re.compile(r"0o[0-7]+")
 _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 _NO_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_MOST_DIGITS = 20
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 
 
@@ -37,7 +39,7 @@ def _scalar(node: ScalarNode) -> Any:
         return False
     for pattern, base in ((_INTEGER, 10), (_OCTAL, 8), (_HEXADECIMAL, 16)):
         if pattern.fullmatch(text):
-            return int(text, base)
+            return int(text, base) if len(text) <= _MOST_DIGITS else math.inf
     if _NO_NUMBER.fullmatch(text):
         return math.nan
     return float(text) if _FLOAT.fullmatch(text) else text
@@ -104,8 +106,13 @@ def read_document(text: str, file: str) -> tuple[Any, Places]:
         line = None if mark is None else mark.line + 1
         what = error.problem or error.context or "cannot be read"
         raise DefinitionError([Problem(file, line, "", f"not YAML: {what}", "correct the syntax")]) from None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise DefinitionError([Problem(file, line, "", f"not YAML: {error.reason}", "correct the syntax")]) from None
     except YAMLError as error:
-        raise DefinitionError([Problem(file, None, "", f"not YAML: {error}", "correct the syntax")]) from None
+        raise DefinitionError([Problem(file, 1, "", f"not YAML: {error}", "correct the syntax")]) from None
+    except RecursionError:
+        raise DefinitionError([Problem(file, 1, "", "is nested too deeply", "write fewer brackets")]) from None
     if node is None:
         raise DefinitionError([Problem(file, 1, "", "is empty", "write lifecycle:, version: and stages:")])
     value = reader.value(node, ())

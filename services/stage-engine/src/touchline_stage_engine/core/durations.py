@@ -21,9 +21,9 @@ PATTERN = (
 LONGEST = 40_000 * DAY
 """Over a century: longer is a slip of the pen, and would leave the calendar."""
 
-_SHORT = re.compile(r"([0-9]+)([smhdw])")
+_SHORT = re.compile(r"([0-9]{1,12})([smhdw])")
 _SHORT_UNITS = {"s": MICROSECONDS, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
-_NUMBER = r"([0-9]+(?:[.,][0-9]+)?)"
+_NUMBER = r"([0-9]{1,12}(?:[.,][0-9]{1,12})?)"
 _ISO = re.compile(
     rf"P(?=[0-9T])(?:{_NUMBER}W)?(?:{_NUMBER}D)?(?:T(?=[0-9])(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?"
 )
