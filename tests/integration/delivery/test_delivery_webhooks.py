@@ -280,6 +280,19 @@ async def test_a_message_too_large_for_a_webhook_fails_at_once_and_leaves_the_en
     assert await pool.fetchval("SELECT coalesce(max(failures), 0) FROM notifier.endpoint_state") == 0
 
 
+async def test_with_sending_switched_off_plays_wait_and_subscribers_are_served(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any, pool: asyncpg.Pool
+) -> None:
+    await pool.execute("INSERT INTO notifier.kept (name, value) VALUES ('sending_off', '{}')")
+    _, of_a_play = await book.action("crm")
+    of_a_fact = await book.subscription("crm")
+    async with working(webhook_endpoint("crm", receiver.url)):
+        await book.until_status(of_a_fact, "sent")
+        assert (await book.delivery(of_a_play))["attempts"] == 0
+        await pool.execute("DELETE FROM notifier.kept WHERE name = 'sending_off'")
+        await book.until_status(of_a_play, "sent")
+
+
 async def test_several_workers_share_the_deliveries_and_send_each_once(
     book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any
 ) -> None:

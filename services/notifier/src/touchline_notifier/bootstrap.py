@@ -25,6 +25,7 @@ from touchline_notifier.adapters.channels.registry import check_endpoints, load_
 from touchline_notifier.adapters.channels.slack import SlackChannel
 from touchline_notifier.adapters.channels.webhook import WebhookChannel
 from touchline_notifier.adapters.decisions import Desk
+from touchline_notifier.adapters.delivery_observing import MeteredDeliveries
 from touchline_notifier.adapters.delivery_worker import DeliveryWorker
 from touchline_notifier.adapters.files import play_texts, read_endpoints
 from touchline_notifier.adapters.hashes import Hashes
@@ -227,7 +228,8 @@ async def run(settings: NotifierSettings) -> Failed | None:
         to_customers = frozenset(name for name, channel in channels.items() if channel.needs_address)
         decider = Decider(rulebook.plays, Templates(link))
         desk = Desk(decider, rulebook.endpoints, built.hashes, settings.partitions, to_customers)
-        worker = DeliveryWorker(built.pool, channels, rulebook.endpoints)
+        metered = MeteredDeliveries(built.metrics)
+        worker = DeliveryWorker(built.pool, channels, rulebook.endpoints, metered, sending=settings.sending)
         reader = Reader(
             settings, desk, MeteredReader(built.metrics),
             stream=built.stream,

@@ -81,9 +81,10 @@ async def replay(connection: Connection, delivery: UUID, now: datetime) -> str |
 class DeliveryQueue:
     """One worker's view of the deliveries."""
 
-    def __init__(self, pool: asyncpg.Pool, worker: str) -> None:
+    def __init__(self, pool: asyncpg.Pool, worker: str, *, sending: bool = True) -> None:
         self._pool = pool
         self._worker = worker
+        self._sending = sending
 
     async def claim(
         self, room: Mapping[str, int], now: datetime, *, lease: timedelta, probe: timedelta
@@ -117,7 +118,9 @@ class DeliveryQueue:
         lease: timedelta,
         disabled: Mapping[str, str],
     ) -> list[Claimed]:
-        rows = await connection.fetch(sql.CLAIM, list(room), list(room.values()), now, self._worker, now + lease)
+        rows = await connection.fetch(
+            sql.CLAIM, list(room), list(room.values()), now, self._worker, now + lease, self._sending
+        )
         return [
             Claimed(
                 _delivery(row),

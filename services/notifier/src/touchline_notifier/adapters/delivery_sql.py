@@ -45,7 +45,8 @@ WHERE endpoint = $1
 
 CLAIM = """
 -- The most overdue rows of each endpoint, as many as it has room for, whoever else is claiming.
--- $1, $2: endpoints and their room; $3: now; $4: the worker; $5: the lease's end.
+-- $1, $2: endpoints and their room; $3: now; $4: the worker; $5: the lease's end; $6: whether this process sends.
+-- With sending switched off the messages of plays wait; facts for subscribers go on.
 WITH claimed AS (
     SELECT due.id
     FROM unnest($1::text[], $2::int[]) AS room(endpoint, free)
@@ -55,6 +56,10 @@ WITH claimed AS (
         WHERE endpoint = room.endpoint
           AND status IN ('pending', 'delivering')
           AND next_attempt_at <= $3
+          AND (
+              kind = 'subscription'
+              OR ($6 AND NOT EXISTS (SELECT FROM notifier.kept WHERE name = 'sending_off'))
+          )
         ORDER BY next_attempt_at, created_at, id
         LIMIT room.free
         FOR UPDATE SKIP LOCKED

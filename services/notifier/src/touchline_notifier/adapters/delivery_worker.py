@@ -51,8 +51,16 @@ class DeliveryWorker:
         channels: Mapping[str, Channel],
         endpoints: Mapping[str, Endpoint],
         observe: Observer = lambda delivery, conclusion, seconds: None,
+        *,
+        sending: bool = True,
     ) -> None:
-        self._queue = DeliveryQueue(pool, f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}")
+        """Wire a worker.
+
+        Args:
+            sending: false: only facts for subscribers go out; the messages of plays wait.
+        """
+        name = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
+        self._queue = DeliveryQueue(pool, name, sending=sending)
         self._channels = channels
         self._endpoints = endpoints
         self._observe = observe
