@@ -31,7 +31,7 @@ from touchline_stage_engine.core.timeline import Timeline
 from touchline_stage_engine.core.touchpoint import Touchpoint
 
 PARTITIONS = 4
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 LIFECYCLE = """
 lifecycle: trial

@@ -155,7 +155,11 @@ async def test_erasing_by_an_alias_removes_the_whole_person_and_drops_the_past_f
     assert found["touchpoints"] == 1
     (row,) = await world.sql("SELECT sum(erased) AS n FROM partitions")
     assert row["n"] == 1
-    facts = [fact for fact in await world.facts() if fact["customer_id"] == "c" and fact["incarnation"] == 1]
+
+    async def entered() -> list[dict[str, Any]]:
+        return [fact for fact in await world.facts() if fact["customer_id"] == "c" and fact["incarnation"] == 1]
+
+    facts = await until(entered, "the new life is published")
     assert [(fact["fact_no"], fact["sequence"], fact["to_stage"]) for fact in facts] == [(1, 1, "reach")]
 
 

@@ -46,8 +46,8 @@ class Batch:
         self._cache = cache
         self._erasures = erasures
         self._now = now
-        self._identities = Identities(folding, self.customer)
         self._customers: dict[str, Customer] = {}
+        self._identities = Identities(folding, self.customer, self._customers.__getitem__)
         self._work: dict[str, Work] = {}
         self._messages: list[Message] = []
         self._replaced: list[tuple[int, str]] = []

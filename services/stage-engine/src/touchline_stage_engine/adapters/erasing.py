@@ -88,7 +88,8 @@ class Erasures:
         for alias in sorted(aliases - {key, root}):
             data = {"erased_at": erased_at, "by": root}
             folding.changes.outbox.append(identity_message(alias, ERASE_REQUESTED, data, sent_at))
-        for other in sorted(set(links) - aliases):
+        # The root is being erased with this key: nothing is to be told to it.
+        for other in sorted(set(links) - aliases - {root}):
             folding.changes.outbox.append(identity_message(other, LINK_REMOVED, {"other": key}, sent_at))
 
     async def _begin_anew(

@@ -26,11 +26,19 @@ END: Order = (1 << 62, "", "")
 
 
 class Identities:
-    """One batch's changes of identity. ``customer_of`` gives a customer of the batch, to be written back."""
+    """One batch's changes of identity.
 
-    def __init__(self, folding: Folding, customer_of: Callable[[str], Customer]) -> None:
+    Args:
+        customer_of: gives a customer of the batch, who is then written back.
+        peek: gives one who is not.
+    """
+
+    def __init__(
+        self, folding: Folding, customer_of: Callable[[str], Customer], peek: Callable[[str], Customer]
+    ) -> None:
         self._folding = folding
         self._customer_of = customer_of
+        self._peek = peek
         self._handing_over: set[str] = set()
         """Keys that have got another root in this batch: all their touchpoints go there."""
         self.returned: set[str] = set()
@@ -49,6 +57,8 @@ class Identities:
 
     def receive(self, message: Message, now: int) -> None:
         """Another key's owner tells of a link, or of its end."""
+        if message.kind == LINK_REMOVED and self._peek(message.recipient).identity is None:
+            return
         customer = self._customer_of(message.recipient)
         standing = customer.identity
         if standing is None:

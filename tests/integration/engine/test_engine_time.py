@@ -1,0 +1,228 @@
+"""What time alone does: stalls and lapses, once, without traffic, never out of a backlog; and changed definitions."""
+
+import signal
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from engine_harness import LIFECYCLE, World, assert_sound, touchpoint, until, utc_now
+
+pytestmark = pytest.mark.stack
+
+QUICK = """
+lifecycle: trial
+version: 1
+stages:
+  - name: reach
+    stall: {after: 3s}
+    lapse: {after: 8s, to: gone}
+off_path:
+  - name: gone
+"""
+
+
+async def types_of(world: World, customer_id: str) -> list[str]:
+    """The kinds of a customer's facts so far."""
+    facts = [fact for fact in await world.facts() if fact["customer_id"] == customer_id]
+    return [fact.get("move") or fact["ce_type"].removeprefix("touchline.customer-") for fact in facts]
+
+
+async def test_timers_fire_without_traffic_once_and_after_a_restart(world: World) -> None:
+    world.write_lifecycle(QUICK)
+    process = await world.running()
+    at = utc_now()
+    await world.post([touchpoint("t1", at, customer_id="c")])
+
+    async def stalled() -> bool:
+        return await types_of(world, "c") == ["enter", "stalled"]
+
+    await until(stalled, "the customer stalls")
+    process.signal(signal.SIGTERM)
+    assert await process.ended() == 0
+    again = await world.running()
+
+    async def lapsed() -> bool:
+        return await types_of(world, "c") == ["enter", "stalled", "lapse"]
+
+    await until(lapsed, "the customer lapses")
+    facts = await world.facts()
+    assert_sound(facts)
+    stall = next(fact for fact in facts if fact["ce_type"] == "touchline.customer-stalled")
+    assert stall["due_at"] == touchpoint("x", at + timedelta(seconds=3))["occurred_at"]
+    assert stall["backfill"] is False
+    assert await again.metric("touchline_stalls_total") == 0
+
+
+async def test_an_activity_ends_a_stall_with_a_recovery(world: World) -> None:
+    world.write_lifecycle(QUICK)
+    await world.running()
+    await world.post([touchpoint("t1", utc_now(), customer_id="c")])
+
+    async def stalled() -> bool:
+        return "stalled" in await types_of(world, "c")
+
+    await until(stalled, "the customer stalls")
+    await world.post([touchpoint("t2", utc_now(), customer_id="c")])
+
+    async def recovered() -> bool:
+        return (await types_of(world, "c"))[:3] == ["enter", "stalled", "recovered"]
+
+    await until(recovered, "the customer recovers")
+
+
+async def test_a_backlog_makes_no_false_stalls(world: World) -> None:
+    now = utc_now()
+    # Each within two weeks of the one before: nobody was ever silent for long, but the past is read only now.
+    posted = [
+        touchpoint(f"t{c}-{n}", now - timedelta(days=200 - 10 * n), customer_id=f"c{c}")
+        for n in range(20)
+        for c in range(200)
+    ]
+    first = await world.running()
+    first.signal(signal.SIGTERM)
+    await first.ended()
+    await world.post(posted)
+    world.environment["TOUCHLINE_BATCH_RECORDS"] = "50"
+    await world.running()
+    await world.folded(len(posted))
+    assert [fact for fact in await world.facts() if fact["ce_type"] == "touchline.customer-stalled"] == []
+
+
+async def test_machine_and_backfill_touchpoints_are_told_apart(world: World) -> None:
+    now = utc_now()
+    await world.running()
+    await world.post(
+        [
+            touchpoint("m", now - timedelta(days=3), customer_id="m", machine=True),
+            touchpoint("b", now - timedelta(days=3), customer_id="b", backfill=True),
+        ]
+    )
+    await world.folded(2)
+
+    async def entered() -> list[dict[str, Any]]:
+        return await world.facts()
+
+    (fact,) = await until(entered, "the backfilled customer enters")
+    assert (fact["customer_id"], fact["backfill"]) == ("b", True)
+    assert (await world.get("/v1/customers/m"))["stages"] == {}
+
+
+async def test_a_version_that_refolds_folds_everybody_again_and_tells_the_difference(world: World) -> None:
+    now = utc_now()
+    await world.running()
+    await world.post([touchpoint(f"t{n}", now - timedelta(days=9 - n), customer_id="c") for n in range(4)])
+    await world.folded(4)
+    world.processes[-1].signal(signal.SIGTERM)
+    await world.processes[-1].ended()
+    text = LIFECYCLE.replace("version: 1", "version: 2\non_change: refold").replace("count: 3", "count: 9")
+    world.write_lifecycle(text)
+    await world.running()
+
+    async def moved() -> Any:
+        found = await world.get("/v1/customers/c")
+        return found["stages"].get("trial", {}).get("version") == 2
+
+    await until(moved, "the customer stands where version 2 puts them")
+    assert (await world.get("/v1/customers/c"))["stages"]["trial"]["stage"] == "reach"
+
+    async def told() -> dict[str, Any] | None:
+        moves = [fact for fact in await world.facts() if "to_stage" in fact]
+        return moves[-1] if moves[-1]["reason"]["kind"] == "definition" else None
+
+    correction = await until(told, "the correction is published")
+    assert (correction["from_stage"], correction["to_stage"]) == ("try", "reach")
+    assert correction["backfill"] is True
+    assert_sound(await world.facts())
+
+
+async def test_a_pinned_version_leaves_customers_in_the_old_one_until_their_next_move(world: World) -> None:
+    now = utc_now()
+    await world.running()
+    views = [touchpoint(f"t{n}", now - timedelta(days=9 - n), customer_id="c") for n in range(3)]
+    await world.post([*views, touchpoint("o", now - timedelta(days=1), customer_id="o")])
+    await world.folded(4)
+    world.processes[-1].signal(signal.SIGTERM)
+    await world.processes[-1].ended()
+    world.write_lifecycle(LIFECYCLE.replace("version: 1", "version: 2").replace("count: 3", "count: 2"))
+    await world.running()
+
+    async def swept() -> bool:
+        rows = await world.sql("SELECT count(DISTINCT generation) AS n FROM customers")
+        return bool(rows[0]["n"] == 1)
+
+    await until(swept, "everybody was looked at")
+    assert (await world.get("/v1/customers/c"))["stages"]["trial"]["version"] == 1
+    await world.post([touchpoint("p", utc_now(), type="purchased", customer_id="c")])
+    await world.folded(5)
+    found = (await world.get("/v1/customers/c"))["stages"]["trial"]
+    assert (found["stage"], found["version"]) == ("buy", 2)
+
+
+async def test_a_lifecycle_added_later_folds_the_whole_history(world: World) -> None:
+    now = utc_now()
+    await world.running()
+    await world.post([touchpoint(f"t{n}", now - timedelta(days=9 - n), customer_id="c") for n in range(4)])
+    await world.folded(4)
+    world.processes[-1].signal(signal.SIGTERM)
+    await world.processes[-1].ended()
+    world.write_lifecycle(LIFECYCLE.replace("lifecycle: trial", "lifecycle: second"), "second")
+    world.environment["TOUCHLINE_LIFECYCLES"] = "trial,second"
+    await world.running()
+
+    async def there() -> Any:
+        found = await world.get("/v1/customers/c")
+        return found["stages"].get("second")
+
+    assert (await until(there, "the customer stands in the second lifecycle"))["stage"] == "try"
+
+    async def told() -> list[dict[str, Any]]:
+        return [fact for fact in await world.facts() if fact["lifecycle"] == "second"]
+
+    facts = await until(told, "it is published")
+    assert {fact["backfill"] for fact in facts} == {True}
+    assert {fact["reason"]["kind"] for fact in facts} == {"definition"}
+    assert len([fact for fact in await world.facts() if fact["lifecycle"] == "trial"]) == 2
+
+
+async def test_a_rebuild_folds_everybody_again_and_says_nothing_when_nothing_differs(world: World) -> None:
+    await world.running()
+    await world.post([touchpoint(f"t{n}", utc_now() - timedelta(days=1), customer_id=f"c{n}") for n in range(20)])
+    await world.folded(20)
+    before = await world.sql("SELECT DISTINCT generation FROM customers")
+    done = world.command("rebuild")
+    assert done.returncode == 0, done.stderr
+
+    async def rebuilt() -> bool:
+        rows = await world.sql("SELECT DISTINCT generation FROM customers")
+        return len(rows) == 1 and rows != before
+
+    await until(rebuilt, "everybody is folded again")
+    facts = await world.facts()
+    assert len(facts) == 20
+    assert_sound(facts)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (LIFECYCLE.replace("to: buy", "to: bye"), "bye"),
+        (LIFECYCLE.replace("after: 14d", "after: 14x"), "14d"),
+    ],
+)
+async def test_a_wrong_definition_stops_the_start_and_says_what_to_write(world: World, text: str, words: str) -> None:
+    world.write_lifecycle(text)
+    process = world.start()
+    assert await process.ended() == 2
+    log = process.log.read_text()
+    assert "trial.yaml:" in log
+    assert words in log
+
+
+async def test_one_version_with_two_texts_stops_the_start(world: World) -> None:
+    process = await world.running()
+    process.signal(signal.SIGTERM)
+    await process.ended()
+    world.write_lifecycle(LIFECYCLE.replace("count: 3", "count: 4"))
+    process = world.start()
+    assert await process.ended() == 2
+    assert "version: 2" in process.log.read_text()
