@@ -124,7 +124,9 @@ class Book:
 
     async def delivery(self, identifier: str) -> asyncpg.Record:
         """The row."""
-        return await self.pool.fetchrow("SELECT * FROM notifier.deliveries WHERE id = $1", identifier)
+        row = await self.pool.fetchrow("SELECT * FROM notifier.deliveries WHERE id = $1", identifier)
+        assert row is not None
+        return row
 
     async def due_now(self) -> None:
         """Let the time of every retry come, and that of every pause."""
@@ -158,7 +160,7 @@ class Book:
 
         async def reached() -> bool:
             row = await self.delivery(identifier)
-            return row["attempts"] >= attempts and row["status"] != "delivering"
+            return bool(row["attempts"] >= attempts and row["status"] != "delivering")
 
         await self.until(reached)
         return await self.delivery(identifier)
