@@ -40,6 +40,8 @@ class MemoryPublisher:
         self._in_flight.take(len(records), size)
         try:
             async with asyncio.timeout(self._ack_timeout):
+                # As with a real log, the acknowledgement comes on a later turn of the loop.
+                await asyncio.sleep(0)
                 await self._reachable.wait()
         except TimeoutError:
             return Delivery(frozenset(range(len(records))), f"no acknowledgement within {self._ack_timeout:g} s")

@@ -1,0 +1,36 @@
+"""One ingest process on the tests' Kafka."""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from touchline_devstack.processes import Service, command
+from touchline_devstack.stack import Stack
+
+# Lets the tests here share helper modules.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from posting import KEY, PARTITIONS
+
+
+@pytest.fixture
+def ingest_service(stack: Stack, topic_prefix: str, tmp_path: Path) -> Iterator[Service]:
+    """Not started."""
+    sources = tmp_path / "sources.yaml"
+    digest = hashlib.sha256(KEY.encode()).hexdigest()
+    sources.write_text(f'sources:\n  - {{name: load, kind: api, key_sha256: "{digest}"}}\n')
+    environment = {
+        "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap,
+        "TOUCHLINE_TOPIC_PREFIX": topic_prefix,
+        "TOUCHLINE_PARTITIONS": str(PARTITIONS),
+        "TOUCHLINE_SOURCES_FILE": str(sources),
+        "TOUCHLINE_ACK_TIMEOUT_SECONDS": "2",
+    }
+    service = Service("ingest", [command("touchline-ingest"), "serve"], environment=environment, logs=tmp_path)
+    try:
+        yield service
+    finally:
+        if service.is_running:
+            service.kill()

@@ -1,0 +1,149 @@
+"""What was answered with 2xx is on the topic, whatever dies in the middle."""
+
+import asyncio
+import os
+import signal
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+from posting import KEY, Poster, stored, until
+from touchline_devstack.processes import Service
+from touchline_devstack.stack import Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.faults]
+
+
+async def held_against_the_topic(poster: Poster, stack: Stack, prefix: str) -> list[dict[str, Any]]:
+    """Everything accepted is there; a key's touchpoints are in the order in which they were first sent."""
+    found = await stored(stack.kafka_bootstrap, prefix)
+    missing = set(poster.accepted) - {touchpoint["id"] for touchpoint in found}
+    assert not missing, f"{len(missing)} accepted touchpoints are not on the topic"
+    last: Counter[str] = Counter()
+    seen: set[str] = set()
+    for touchpoint in found:
+        if touchpoint["id"] not in seen:
+            seen.add(touchpoint["id"])
+            number = touchpoint["properties"]["number"]
+            assert number >= last[touchpoint["customer_id"]], "a customer's touchpoints changed places"
+            last[touchpoint["customer_id"]] = number
+    return found
+
+
+async def status_of(service: Service, path: str) -> int:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return (await client.get(service.url + path)).status_code
+
+
+async def test_a_broker_killed_under_load_costs_nothing_that_was_accepted(
+    stack: Stack, ingest_service: Service, topic_prefix: str
+) -> None:
+    service = ingest_service.start().wait_ready()
+    async with Poster(service.url) as poster:
+        await poster.accepts(2000)
+        try:
+            await asyncio.to_thread(stack.kill_kafka)
+            await poster.hears(503)
+            assert await status_of(service, "/readyz") == 503
+            assert await status_of(service, "/healthz") == 200
+        finally:
+            await asyncio.to_thread(stack.start_kafka)
+        await poster.accepts(2000)
+        await poster.stop()
+        assert await status_of(service, "/readyz") == 200
+    assert service.is_running
+    assert set(poster.statuses) == {202, 503}
+    await held_against_the_topic(poster, stack, topic_prefix)
+
+
+async def test_a_frozen_broker_is_503_in_time_and_then_all_is_well(
+    stack: Stack, ingest_service: Service, topic_prefix: str
+) -> None:
+    service = ingest_service.start().wait_ready()
+    broker = next(part.pid for part in stack.status() if part.title == "Kafka")
+    if broker is None:
+        pytest.skip("this Kafka is not a process of ours: run on the embedded stack")
+    async with Poster(service.url) as poster:
+        await poster.accepts(1000)
+        os.kill(broker, signal.SIGSTOP)
+        try:
+            started = asyncio.get_running_loop().time()
+            await poster.hears(503)
+            assert asyncio.get_running_loop().time() - started < 10
+        finally:
+            os.kill(broker, signal.SIGCONT)
+        await poster.accepts(1000)
+    await held_against_the_topic(poster, stack, topic_prefix)
+
+
+async def test_on_sigterm_it_finishes_what_it_accepted(
+    stack: Stack, ingest_service: Service, topic_prefix: str
+) -> None:
+    service = ingest_service.start().wait_ready()
+    async with Poster(service.url) as poster:
+        await poster.accepts(2000)
+        os.kill(service.pid, signal.SIGTERM)
+        await until(lambda: not service.is_running, 20)
+        await poster.stop()
+    assert service.exit_code == 0
+    assert set(poster.statuses) == {202}
+    await held_against_the_topic(poster, stack, topic_prefix)
+
+
+async def test_killed_under_load_it_leaves_nothing_behind_that_was_accepted(
+    stack: Stack, ingest_service: Service, topic_prefix: str
+) -> None:
+    service = ingest_service.start().wait_ready()
+    async with Poster(service.url) as poster:
+        await poster.accepts(2000)
+        service.kill()
+        await asyncio.to_thread(lambda: service.start().wait_ready())
+        await poster.accepts(2000)
+    assert poster.unanswered > 0
+    await held_against_the_topic(poster, stack, topic_prefix)
+
+
+async def test_started_before_its_broker_it_waits_and_says_so(
+    stack: Stack, ingest_service: Service, topic_prefix: str
+) -> None:
+    await asyncio.to_thread(stack.stop_kafka)
+    try:
+        service = ingest_service.start()
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    assert await status_of(service, "/readyz") == 503
+                    break
+                except httpx.TransportError:
+                    await asyncio.sleep(0.05)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            touchpoint = {"type": "x", "customer_id": "c", "occurred_at": "2026-03-01T12:00:00Z", "id": "early"}
+            headers = {"authorization": f"Bearer {KEY}"}
+            answer = await client.post(f"{service.url}/v1/touchpoints", json=touchpoint, headers=headers)
+        assert answer.status_code == 503
+        assert answer.json()["results"][0]["id"] == "early"
+    finally:
+        await asyncio.to_thread(stack.start_kafka)
+    await asyncio.to_thread(service.wait_ready)
+    async with Poster(service.url) as poster:
+        await poster.accepts(200)
+    await held_against_the_topic(poster, stack, topic_prefix)
+
+
+async def test_stopped_while_its_broker_is_away_it_ends_in_time(
+    stack: Stack, ingest_service: Service, topic_prefix: str
+) -> None:
+    service = ingest_service.start().wait_ready()
+    async with Poster(service.url) as poster:
+        await poster.accepts(200)
+        try:
+            await asyncio.to_thread(stack.kill_kafka)
+            await poster.hears(503)
+            os.kill(service.pid, signal.SIGTERM)
+            await until(lambda: not service.is_running, 30)
+        finally:
+            await asyncio.to_thread(stack.start_kafka)
+        await poster.stop()
+    assert service.exit_code == 0
+    await held_against_the_topic(poster, stack, topic_prefix)
