@@ -127,6 +127,8 @@ class World:
         finally:
             for process in world.processes:
                 process.stop()
+                # Shown when the test failed.
+                print(process.log.read_text())
             await producer.stop()
             if world.pool is not None:
                 await world.pool.close()

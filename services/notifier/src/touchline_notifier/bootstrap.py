@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 import asyncpg
+import orjson
 import structlog
 from touchline_runtime import database, kafka, logs
 from touchline_runtime.errors import ConfigurationError
@@ -86,8 +87,11 @@ def build_channels(settings: NotifierSettings) -> dict[str, Channel]:
     return load_channels([WebhookChannel(http), SlackChannel(http), EmailChannel()])
 
 
-def read_rulebook(settings: NotifierSettings, channels: dict[str, Channel]) -> Rulebook:
+def read_rulebook(settings: NotifierSettings, channels: dict[str, Channel], *, to_run: bool = True) -> Rulebook:
     """Read plays and endpoints.
+
+    Args:
+        to_run: every play needs its endpoint. A preview sends nothing, and does without.
 
     Raises:
         ConfigurationError: everything that is wrong, with file, line, path and what to write.
@@ -96,12 +100,14 @@ def read_rulebook(settings: NotifierSettings, channels: dict[str, Channel]) -> R
     wrong = check_endpoints(endpoints.values(), channels)
     reading = read_plays(play_texts(settings.plays_dir, settings.shipped_plays()))
     named = str(settings.endpoints_file or "TOUCHLINE_ENDPOINTS_FILE (not set)")
-    faults = [*reading.faults, *check_play_endpoints(reading, endpoints, channels, named)]
+    faults = list(reading.faults)
+    if to_run:
+        faults += check_play_endpoints(reading, endpoints, channels, named)
     if wrong or faults:
         raise ConfigurationError("\n  ".join(["the notifier can't start:", *wrong, *map(str, faults)]))
     for warning in reading.warnings:
         log.warning("play_warning", warning=str(warning))
-    plays = {name: with_endpoint(play, endpoints) for name, play in reading.plays.items()}
+    plays = {name: with_endpoint(play, endpoints) if to_run else play for name, play in reading.plays.items()}
     return Rulebook(reading, plays, endpoints)
 
 
@@ -260,3 +266,12 @@ async def serve(settings: NotifierSettings) -> Failed | None:
         api = _api(built, rulebook)
         app = build_api(api, version=VERSION, health=built.health, metrics=built.metrics)
         return await run_process(app, sock, [], settings=settings)
+
+
+async def switch(settings: NotifierSettings, *, sending: bool, reason: str | None) -> None:
+    """Turn the global switch that is kept in the database."""
+    async with database.pool(settings, application_name="touchline-notifier-switch", size=1) as pool:
+        if sending:
+            await pool.execute(sql.SWITCH_ON)
+        else:
+            await pool.execute(sql.SWITCH_OFF, orjson.dumps({"reason": reason}).decode())

@@ -36,6 +36,8 @@ ON CONFLICT (name) DO UPDATE SET value = kept.value
 RETURNING value #>> '{}'
 """
 
+KNOWN_KEY = "SELECT value #>> '{}' FROM notifier.kept WHERE name = 'secret'"
+
 SENDING_OFF = "SELECT value FROM notifier.kept WHERE name = 'sending_off'"
 
 SWITCH_OFF = """

@@ -14,6 +14,7 @@ from touchline_notifier import bootstrap
 from touchline_notifier.adapters.files import own_lifecycles, read_endpoints, shipped_plays, texts_of
 from touchline_notifier.core.known_lifecycles import BUILT_IN
 from touchline_notifier.core.reading import check_lifecycles, check_play_endpoints, read_plays
+from touchline_notifier.entrypoints.previewing import Wanted, previewed, show
 from touchline_notifier.settings import NotifierSettings
 
 app = typer.Typer(
@@ -87,6 +88,39 @@ def check(
         say.print(f"{good} of {len(texts)} plays are sound")
         if faults:
             raise typer.Exit(1)
+
+
+@app.command()
+def preview(
+    customer: Annotated[str | None, typer.Option(help="This customer's facts alone.")] = None,
+    day: Annotated[str | None, typer.Option(help="Facts of this UTC day, 2026-03-01; else the last 24 h.")] = None,
+    days: Annotated[int, typer.Option(min=1, max=366, help="So many days, from that day on or up to now.")] = 1,
+    facts: Annotated[Path | None, typer.Option(help="Facts from a file: CloudEvents, one a line.")] = None,
+    folder: Annotated[Path | None, typer.Option("--plays", help="Folder of plays (TOUCHLINE_PLAYS_DIR).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Show which actions the plays would take on recorded facts, with each limit that held one back. Sends nothing.
+
+    Profiles and earlier actions are those in the database; without TOUCHLINE_DATABASE_URL nothing is known of anybody.
+    """
+    with explained():
+        settings = read_settings(NotifierSettings, plays_dir=folder)
+        wanted = Wanted(customer=customer, day=day, days=days, facts=facts)
+        show(uvloop.run(previewed(settings, wanted)), as_json=as_json)
+
+
+@app.command()
+def pause(reason: Annotated[str, typer.Argument(help="For those who wonder.")] = "switched off by an operator") -> None:
+    """Switch all sending off. Actions are held back, and decided again when it is on."""
+    with explained():
+        uvloop.run(bootstrap.switch(read_settings(NotifierSettings), sending=False, reason=reason))
+
+
+@app.command()
+def resume() -> None:
+    """Switch sending on again."""
+    with explained():
+        uvloop.run(bootstrap.switch(read_settings(NotifierSettings), sending=True, reason=None))
 
 
 @app.command()

@@ -1,0 +1,123 @@
+"""What plays would do with recorded facts: the same decisions, on a clock that the facts drive. Nothing is sent."""
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from touchline_notifier.core.book import Action, Book, said
+from touchline_notifier.core.deciding import Decided, Decider
+from touchline_notifier.core.facts import Fact, Standing
+from touchline_notifier.core.limits import Circumstances, Hold, hindrances
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """A fact, and when it was known."""
+
+    fact: Fact
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """One decision that would be taken.
+
+    Attributes:
+        limits: every limit that held it back at that moment, the published reason among them.
+    """
+
+    at: datetime
+    action_id: str
+    customer_id: str
+    play: str
+    channel: str
+    stage: str
+    outcome: str
+    reason: str | None
+    limits: tuple[Hold, ...]
+    subject: str | None = None
+    text: str | None = None
+
+
+def preview(
+    decider: Decider,
+    happenings: Iterable[Happening],
+    books: Mapping[str, Book],
+    *,
+    until: datetime,
+    to_customers: frozenset[str],
+) -> list[Previewed]:
+    """Run plays over facts in order of when they were known, and on to ``until`` for what waits.
+
+    Args:
+        books: of every customer in the facts, as they were before; changed on the way.
+    """
+    found: list[Previewed] = []
+    due: list[tuple[datetime, str, str]] = []
+
+    def note(
+        decided: Iterable[Decided], book: Book, now: Circumstances, limits: Mapping[str, tuple[Hold, ...]]
+    ) -> None:
+        for one in decided:
+            action = one.action
+            if action.waiting and action.decide_at is not None:
+                heapq.heappush(due, (action.decide_at, book.customer_id, action.action_id))
+            if one.event is not None:
+                found.append(_previewed(one, now.now, limits.get(action.action_id, ())))
+
+    def decide_due(up_to: datetime) -> None:
+        while due and due[0][0] <= up_to:
+            at, customer_id, ident = heapq.heappop(due)
+            book = books[customer_id]
+            actions = [one for one in book.waiting if one.action_id == ident and one.decide_at == at]
+            now = Circumstances(at, to_customers=to_customers)
+            limits = {one.action_id: _limits(decider, one, book, now) for one in actions}
+            note(decider.decide_again(actions, book, now), book, now, limits)
+
+    for happening in sorted(happenings, key=lambda one: one.at):
+        decide_due(happening.at)
+        fact, book = happening.fact, books[happening.fact.customer_id]
+        if not book.standing.setdefault(fact.lifecycle, Standing()).take(fact):
+            continue
+        now = Circumstances(happening.at, to_customers=to_customers)
+        # One at a time: a limit counts what was decided just before.
+        for one in decider.take(fact, book, now):
+            note([one], book, now, {one.action.action_id: _limits(decider, one.action, book, now, one)})
+    decide_due(until)
+    return found
+
+
+def _limits(
+    decider: Decider, action: Action, book: Book, now: Circumstances, decided: Decided | None = None
+) -> tuple[Hold, ...]:
+    play = decider.plays.get(action.play)
+    if play is None or (decided is not None and decided.event is not None and decided.event.outcome != "held"):
+        return ()
+    return tuple(hindrances(play, action.fact, book, now))
+
+
+def _previewed(decided: Decided, at: datetime, limits: tuple[Hold, ...]) -> Previewed:
+    action, event = decided.action, decided.event
+    assert event is not None, "only what would be published is shown"
+    held = event.outcome == "held"
+    return Previewed(
+        at=at,
+        action_id=action.action_id,
+        customer_id=action.customer_id,
+        play=action.play,
+        channel=action.channel,
+        stage=f"{action.fact.lifecycle}/{action.fact.stage}",
+        outcome="would be sent" if event.outcome == "decided" else event.outcome,
+        reason=event.reason,
+        limits=limits if held else (),
+        subject=decided.rendered.subject if decided.rendered else None,
+        text=decided.rendered.text if decided.rendered else None,
+    )
+
+
+def limit_lines(previewed: Previewed) -> list[str]:
+    """Each limit in words."""
+    return [said(hold.code, hold.text) or hold.code for hold in previewed.limits] or (
+        [previewed.reason] if previewed.reason else []
+    )
