@@ -102,10 +102,12 @@ class Ledger:
     @staticmethod
     async def _take(connection: asyncpg.Connection, place: Place, owner: str) -> Position:
         key = (place.cluster_id, place.topic_id, place.partition)
-        await connection.execute(statements.ADD_PARTITION, *key, place.identity_topic_id)
         await connection.execute(f"SET lock_timeout = '{_LOCK_TIMEOUT}'")
         while True:
             holder = await connection.fetchrow(statements.FIND_PARTITION, *key)
+            if holder is None:
+                # Only then: an insert waits for whoever has the row locked, even where it would do nothing.
+                await connection.execute(statements.ADD_PARTITION, *key, place.identity_topic_id)
             try:
                 row = await connection.fetchrow(statements.CLAIM_PARTITION, *key, place.identity_topic_id, owner)
             except asyncpg.LockNotAvailableError:

@@ -242,3 +242,5 @@ class Relay:
                 await producer.stop()
         except (KafkaError, OSError, TimeoutError) as error:
             log.info("relay_stopped_hard", partition=self._partition, error=repr(error))
+            # aiokafka waits for answers that never come; the connections at least are to go.
+            await producer.client.close()

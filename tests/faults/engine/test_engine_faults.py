@@ -1,0 +1,184 @@
+"""Killed, frozen and cut off in the middle of work: every touchpoint is folded once, every fact published once."""
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from engine_harness import (
+    Process,
+    World,
+    assert_sound,
+    expected,
+    free_port,
+    now_micros,
+    random_touchpoints,
+    touchpoint,
+    trial_fold,
+    until,
+    utc_now,
+)
+from touchline_devstack.stack import Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.faults]
+
+TAKEOVER = 10.0
+"""Seconds within which somebody folds again after a kill, as promised (and as long again: the machine is shared)."""
+
+
+def a_life(seed: int, customers: int, each: int) -> list[dict[str, Any]]:
+    """Touchpoints in a random order."""
+    who = [{"customer_id": f"c{n}"} for n in range(customers)]
+    return random_touchpoints(random.Random(seed), who, each, utc_now())
+
+
+async def assert_folded_once(world: World, posted: Sequence[dict[str, Any]]) -> None:
+    """Every touchpoint is there once, every customer stands where the set puts them, and the facts are sound."""
+    await world.folded(len(posted))
+    (row,) = await world.sql("SELECT count(*) AS n, count(DISTINCT (customer_id, id)) AS d FROM touchpoints")
+    assert (row["n"], row["d"]) == (len(posted), len(posted))
+    (row,) = await world.sql("SELECT sum(folded) AS n, sum(duplicates) AS d FROM partitions")
+    assert (row["n"], row["d"]) == (len(posted), 0)
+    wanted = expected(posted, trial_fold(), now_micros())
+
+    async def published() -> bool:
+        waiting = await world.sql("SELECT 1 FROM outbox LIMIT 1")
+        asleep = await world.sql("SELECT 1 FROM customers WHERE wake_at <= $1 LIMIT 1", now_micros())
+        return not waiting and not asleep
+
+    await until(published, "everything is published")
+    rows = {row["customer_id"]: row for row in await world.sql("SELECT * FROM stages")}
+    assert {key: row["stage"] for key, row in rows.items()} == {
+        key: want["stage"] for key, want in wanted.items() if want["stage"]
+    }
+    last = assert_sound(await world.facts())
+    assert {key[0]: move["to_stage"] for key, move in last.items()} == {key: row["stage"] for key, row in rows.items()}
+
+
+async def owns(world: World, process: Process) -> bool:
+    """Whether a process folds all partitions."""
+    with suppress(httpx.HTTPError):
+        return await process.metric("touchline_partitions_owned") == 4
+    return False
+
+
+async def test_killed_in_the_middle_of_a_load_and_started_again_it_folds_on_within_ten_seconds(world: World) -> None:
+    posted = a_life(1, 60, 40)
+    world.environment["TOUCHLINE_BATCH_RECORDS"] = "40"
+    port = free_port()
+    process = world.start(port=port)
+    await process.ready()
+    await world.post(posted[:1800])
+    await world.folded(300)
+    process.signal(signal.SIGKILL)
+    process.popen.wait()
+    (before,) = await world.sql("SELECT sum(folded) AS n FROM partitions")
+    killed = time.monotonic()
+    again = world.start(port=port)
+    await world.folded(int(before["n"]) + 1)
+    assert time.monotonic() - killed < 2 * TAKEOVER
+    again.signal(signal.SIGKILL)
+    again.popen.wait()
+    await world.post(posted[1800:])
+    world.start(port=port)
+    await assert_folded_once(world, posted)
+
+
+async def test_a_process_frozen_past_its_replacement_writes_nothing_when_it_wakes(world: World) -> None:
+    posted = a_life(2, 40, 30)
+    world.environment["TOUCHLINE_BATCH_RECORDS"] = "20"
+    frozen = await world.running()
+    await world.post(posted[:800])
+    await world.folded(100)
+    frozen.signal(signal.SIGSTOP)
+    taker = await world.running()
+
+    async def taken() -> bool:
+        return await owns(world, taker)
+
+    await until(taken, "the other engine has all partitions")
+    await world.folded(800)
+    frozen.signal(signal.SIGCONT)
+    await world.post(posted[800:])
+    await assert_folded_once(world, posted)
+
+
+async def test_a_process_frozen_inside_a_copy_is_replaced_by_ending_exactly_its_backend(world: World) -> None:
+    posted = [touchpoint(f"t{n}", utc_now() - timedelta(hours=n), customer_id=f"c{n}") for n in range(40)]
+    frozen = await world.running()
+    await world.post(posted[:20])
+    await world.folded(20)
+    # The table is locked, so COPY waits for it with the position's row locked; frozen there, it never goes on.
+    connection = await asyncpg.connect(
+        world.database_url, server_settings={"search_path": f'"stage_engine_{world.prefix}"'}
+    )
+    try:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("LOCK TABLE touchpoints IN EXCLUSIVE MODE")
+        await world.post(posted[20:])
+
+        async def copying() -> bool:
+            rows = await world.sql(
+                "SELECT 1 FROM pg_stat_activity WHERE query ILIKE 'COPY%touchpoints%' AND wait_event_type = 'Lock'"
+            )
+            return len(rows) >= 1
+
+        await until(copying, "an owner stands inside a COPY")
+        frozen.signal(signal.SIGSTOP)
+        await transaction.rollback()
+    finally:
+        await connection.close()
+    taker = await world.running()
+    await world.folded(40)
+    assert "frozen_owner_ended" in taker.log.read_text()
+    frozen.signal(signal.SIGCONT)
+    await assert_folded_once(world, posted)
+
+
+async def test_it_outlives_a_database_and_a_broker_that_go_away(world: World, stack: Stack) -> None:
+    posted = a_life(3, 40, 30)
+    world.environment["TOUCHLINE_BATCH_RECORDS"] = "20"
+    process = await world.running()
+    await world.post(posted[:600])
+    await world.folded(100)
+    await asyncio.to_thread(stack.kill_postgres)
+    try:
+
+        async def not_ready() -> bool:
+            async with httpx.AsyncClient(timeout=5) as client:
+                answer = await client.get(f"http://127.0.0.1:{process.port}/readyz")
+            return answer.status_code == 503
+
+        await until(not_ready, "it says that it can't work")
+    finally:
+        await asyncio.to_thread(stack.start_postgres)
+    await process.ready()
+    await world.folded(600)
+    await world.post(posted[600:])
+    await asyncio.to_thread(stack.kill_kafka)
+    await asyncio.to_thread(stack.start_kafka)
+    await process.ready()
+    await assert_folded_once(world, posted)
+    assert process.popen.poll() is None
+
+
+async def test_two_workers_under_one_parent_share_the_partitions_and_end_with_it(world: World) -> None:
+    posted = a_life(4, 30, 20)
+    parent = await world.running("--workers", "2")
+
+    async def shared() -> bool:
+        return await owns(world, parent)
+
+    await until(shared, "the workers own all partitions")
+    await world.post(posted)
+    await assert_folded_once(world, posted)
+    parent.signal(signal.SIGTERM)
+    assert await parent.ended() == 0
