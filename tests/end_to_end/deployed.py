@@ -62,12 +62,14 @@ COMMANDS = {
 }
 
 
-async def eventually(holds: Callable[[], Awaitable[Any]], what: str, seconds: float = 60.0) -> Any:
-    """Wait until a condition gives something true, and return that."""
+async def eventually(
+    holds: Callable[[], Awaitable[Any]], what: str, seconds: float = 60.0, *, seen: Callable[[], Any] = str
+) -> Any:
+    """Wait until a condition gives something true, and return that; ``seen`` says what there was instead."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while not (found := await holds()):
-        assert loop.time() < deadline, f"not within {seconds:g} s: {what}"
+        assert loop.time() < deadline, f"not within {seconds:g} s: {what}; {seen()}"
         await asyncio.sleep(0.1)
     return found
 
