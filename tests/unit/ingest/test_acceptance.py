@@ -5,11 +5,12 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from touchline_ingest.core.acceptance import Accepted, Rejected, Terms, judge, named_by
 from touchline_ingest.core.bodies import BrokenItem
 from touchline_ingest.core.records import touchpoint_record
+from touchline_ingest.core.short_way import plain_record
 from touchline_schemas.cloudevents import from_headers
 from touchline_schemas.times import to_wire
 from touchline_schemas.touchpoint import PostedTouchpoint, Touchpoint
@@ -174,3 +175,59 @@ def test_the_latest_moment_moves_with_the_clock() -> None:
     assert isinstance(verdict_on(item), Rejected)
     later = NOW + timedelta(minutes=5)
     assert isinstance(judge([item], Terms("s"), now=later, name_item=str)[0], Accepted)
+
+
+_odd = st.sampled_from(
+    [None, True, 1, "", " ", "a b", "x" * 300, "\x00", "ü", "\ud800", [], {}, "email:A@b.c", "plain"]
+)
+_odd_times = st.sampled_from(
+    [
+        "2026-03-01T11:00:00Z", "2026-03-01T11:00:00.120Z", "2026-03-01T11:00:00.000Z", "2026-03-01T11:00:00.123456Z",
+        "2026-03-01T11:00:00.000000Z", "2026-03-01T12:00:00+01:00", "2026-02-30T11:00:00Z", "2026-03-01T24:00:00Z",
+        "2026-03-01T11:00:60Z", "2026-03-01T12:05:00Z", "2026-03-01T12:05:01Z", "1989-12-31T23:59:59Z",
+        "1990-01-01T00:00:00Z", "2026-03-01", "2026-03-01T11:00Z", "２０２６-03-01T11:00:00Z", 7, None,
+    ]
+)  # fmt: skip
+_any_items = st.fixed_dictionaries(
+    {"type": st.sampled_from(["purchased", "stage_set", "my.own/type", "", "-x", None, 3]), "occurred_at": _odd_times},
+    optional={
+        "id": _odd,
+        "customer_id": _odd,
+        "anonymous_id": _odd,
+        "email": st.sampled_from([None, "a@b.c"]),
+        "external_id": _odd,
+        "channel": st.sampled_from([None, "web", "Web", "my_own", 1, []]),
+        "direction": st.sampled_from([None, "inbound", "outbound", "up", []]),
+        "properties": st.dictionaries(
+            _texts | st.just("\x00"), _values | st.just(2**70) | st.just("\udc00"), max_size=3
+        )
+        | st.sampled_from([None, 1]),
+        "machine": st.sampled_from([True, False, None, "yes"]),
+        "backfill": st.sampled_from([True, False, None, 0]),
+        "received_at": st.just("x"),
+        "unknown": st.just(1),
+    },
+)
+
+
+@settings(max_examples=600)
+@given(_any_items, st.sampled_from([None, True]))
+def test_the_short_way_accepts_nothing_that_the_long_way_would_not_and_writes_the_same(
+    item: dict[str, Any], backfill: bool | None
+) -> None:
+    named = {"id": "named", "source": "shop", "received_at": to_wire(NOW), "backfill": backfill}
+    record = plain_record(item, latest=to_wire(NOW + timedelta(minutes=5)), **named)
+    if record is None:
+        return
+    posted = PostedTouchpoint.model_validate(item)
+    assert posted.type != "stage_set"
+    assert posted.occurred_at <= NOW + timedelta(minutes=5)
+    assert record == touchpoint_record(posted, **named | {"id": posted.id or "named"})
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"id": "a"}, {"anonymous_id": "a"}, {"properties": {"a": {"b": [1]}}}, {"channel": "x"}]
+)
+def test_the_short_way_is_the_usual_one(fields: dict[str, Any]) -> None:
+    latest = to_wire(NOW)
+    assert plain_record(GOOD | fields, id="i", source="s", received_at=latest, latest=latest, backfill=None)

@@ -38,10 +38,12 @@ def uuid7(unix_ms: int | None = None) -> UUID:
     return UUID(int=value | 0x7 << 76 | 0x2 << 62)
 
 
+# The two highest bits of the variant's digit are 10 (RFC 9562 §4.1).
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
 def uuid7_text() -> str:
     """A UUIDv7 of now as text, for hot code: the same as ``str(uuid7())`` without an object in between."""
-    random = int.from_bytes(os.urandom(10), "big")
-    # 12 bits beside the version, 62 beside the variant.
-    rest = f"{0x7000 | random >> 68:04x}{0x8000000000000000 | random & 0x3FFFFFFFFFFFFFFF:016x}"
     moment = f"{time.time_ns() // 1_000_000:012x}"
-    return f"{moment[:8]}-{moment[8:]}-{rest[:4]}-{rest[4:8]}-{rest[8:]}"
+    random = os.urandom(10).hex()
+    return f"{moment[:8]}-{moment[8:]}-7{random[:3]}-{_VARIANT[random[3]]}{random[4:7]}-{random[7:19]}"

@@ -60,8 +60,7 @@ def touchpoint_record(
 ) -> Record:
     """The record of an accepted touchpoint: CloudEvents 1.0, binary mode, keyed by customer key.
 
-    The same JSON as ``posted.accepted(…).to_json()`` (a test holds the two together), at a quarter of the cost: this
-    runs once for every touchpoint there is.
+    The same JSON as ``posted.accepted(…).to_json()``, a test holds the two together, at a quarter of the cost.
 
     Args:
         received_at: as on the wire.
@@ -70,36 +69,66 @@ def touchpoint_record(
     Raises:
         TypeError: a property can't be written as JSON (an integer beyond 64 bits).
     """
-    occurred_at = to_wire(posted.occurred_at)
     channel, direction = posted.channel, posted.direction
     if channel is None or direction is None:
         meaning = meaning_of(posted.type)
         channel, direction = channel or meaning.channel, direction or meaning.direction
-    customer_id, anonymous_id, email, external_id = (
-        posted.customer_id, posted.anonymous_id, posted.email, posted.external_id,
-    )  # fmt: skip
-    key = keys_of(
-        customer_id=customer_id, anonymous_id=anonymous_id, email=email, external_id=external_id, source=source
-    )[0]
-    data: dict[str, Any] = {"type": posted.type}
-    if customer_id is not None:
-        data["customer_id"] = customer_id
-    if anonymous_id is not None:
-        data["anonymous_id"] = anonymous_id
-    if email is not None:
-        data["email"] = email
-    if external_id is not None:
-        data["external_id"] = external_id
-    data["occurred_at"] = occurred_at
-    data["properties"] = posted.properties
-    data["machine"] = posted.machine
-    data["backfill"] = posted.backfill if backfill is None else backfill
-    data["id"] = id
-    data["channel"] = channel
-    data["direction"] = direction
-    data["received_at"] = received_at
-    data["source"] = source
-    headers = to_headers(id=id, type=TOUCHPOINT, source=f"/touchline/ingest/{source}", time=occurred_at, subject=key)
+    people = {
+        "customer_id": posted.customer_id,
+        "anonymous_id": posted.anonymous_id,
+        "email": posted.email,
+        "external_id": posted.external_id,
+    }
+    return record_of(
+        type=posted.type,
+        key=keys_of(**people, source=source)[0],
+        people={name: value for name, value in people.items() if value is not None},
+        occurred_at=to_wire(posted.occurred_at),
+        properties=posted.properties,
+        machine=posted.machine,
+        backfill=posted.backfill if backfill is None else backfill,
+        id=id,
+        channel=channel,
+        direction=direction,
+        received_at=received_at,
+        source=source,
+    )
+
+
+def record_of(
+    *,
+    type: str,  # noqa: A002
+    key: str,
+    people: dict[str, str],
+    occurred_at: str,
+    properties: dict[str, Any],
+    machine: bool,
+    backfill: bool,
+    id: str,  # noqa: A002
+    channel: str,
+    direction: str,
+    received_at: str,
+    source: str,
+) -> Record:
+    """The record of fields that were found good; the order of the fields is the model's.
+
+    Raises:
+        TypeError: a property can't be written as JSON.
+    """
+    data = {
+        "type": type,
+        **people,
+        "occurred_at": occurred_at,
+        "properties": properties,
+        "machine": machine,
+        "backfill": backfill,
+        "id": id,
+        "channel": channel,
+        "direction": direction,
+        "received_at": received_at,
+        "source": source,
+    }
+    headers = to_headers(id=id, type=TOUCHPOINT, source="/touchline/ingest/" + source, time=occurred_at, subject=key)
     return Record(key.encode(), orjson.dumps(data), headers)
 
 
