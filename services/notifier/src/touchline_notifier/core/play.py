@@ -48,7 +48,8 @@ def _a_share(value: object) -> object:
     return value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_several)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
+Level = Annotated[int, Field(ge=1)]
 Zone = Annotated[str, AfterValidator(_a_zone)]
 Condition = Annotated[Any, AfterValidator(check_operators)]
 
@@ -64,11 +65,11 @@ class When(_Part):
     lifecycle: Names = Field(default=(), description="one or several; left out: all")
     stage: Names = Field(default=(), description="stalled or recovered in, or moved into")
     from_stage: Names = Field(default=(), description="of stage-changed: moved out of")
-    move: Annotated[tuple[MoveKind, ...], BeforeValidator(_several)] = Field(
-        default=(), description="of stage-changed: enter, advance, regress, renew, lapse"
-    )
-    level: Annotated[tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_several)] = Field(
-        default=(), description="of customer-stalled: 1, 2, …"
+    move: Annotated[
+        tuple[MoveKind, ...], BeforeValidator(_several, json_schema_input_type=MoveKind | tuple[MoveKind, ...])
+    ] = Field(default=(), description="of stage-changed: enter, advance, regress, renew, lapse")
+    level: Annotated[tuple[Level, ...], BeforeValidator(_several, json_schema_input_type=Level | tuple[Level, ...])] = (
+        Field(default=(), description="of customer-stalled: 1, 2, …")
     )
 
     @model_validator(mode="after")
@@ -117,7 +118,7 @@ class Cap(_Part):
     within: Duration
 
 
-Caps = Annotated[tuple[Cap, ...], BeforeValidator(_several)]
+Caps = Annotated[tuple[Cap, ...], BeforeValidator(_several, json_schema_input_type=Cap | tuple[Cap, ...])]
 
 
 class QuietHours(_Part):
@@ -140,11 +141,14 @@ class QuietHours(_Part):
         return Quiet(self.start, self.end)
 
 
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
 class BusinessDays(_Part):
     """On these local days alone."""
 
-    days: Annotated[tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...], BeforeValidator(_several)] = (
-        Field(default=("mon", "tue", "wed", "thu", "fri"), min_length=1)
+    days: Annotated[tuple[Day, ...], BeforeValidator(_several, json_schema_input_type=Day | tuple[Day, ...])] = Field(
+        default=("mon", "tue", "wed", "thu", "fri"), min_length=1
     )
     holidays: tuple[date, ...] = ()
 
@@ -173,7 +177,10 @@ class Limits(_Part):
     cool_down: Duration | None = Field(default=None, description="between two of this play: per_play with count 1")
     when_capped: Literal["hold", "drop"] = Field(default="hold", description="hold: until allowed, if not too old then")
     quiet_hours: QuietHours | None = None
-    business_days: Annotated[BusinessDays | None, BeforeValidator(_true_means_default)] = None
+    business_days: Annotated[
+        BusinessDays | None,
+        BeforeValidator(_true_means_default, json_schema_input_type=bool | BusinessDays | None),
+    ] = None
     time_zone: Zone | None = Field(default=None, description="for customers whose own isn't known; else UTC")
     max_age: Duration | None = Field(default=None, description="since the fact became true; 24h beyond the delay")
     consent: Literal["required", "not_refused", "none"] | None = Field(
@@ -209,7 +216,7 @@ class Play(_Part):
     exit: bool = Field(default=True, description="false: also when the customer recovered or moved on meanwhile")
     corrections: bool = Field(default=False, description="true: on corrections, too")
     transactional: bool = Field(default=False, description="exempt from caps, quiet hours and consent, counts for none")
-    hold_out: Annotated[float, BeforeValidator(_a_share)] = Field(
+    hold_out: Annotated[float, BeforeValidator(_a_share, json_schema_input_type=str | float)] = Field(
         default=0.0, ge=0, le=1, description="share of customers who get nothing, to compare with: 10% or 0.1"
     )
     goal: Goal = Field(default_factory=Goal)
@@ -240,3 +247,9 @@ class Play(_Part):
         """How far back actions have to be known to judge the caps."""
         caps = self.limits.per_customer + self.limits.per_channel + self.limits.play_caps()
         return max((cap.within for cap in caps), default=timedelta(0))
+
+
+def json_schema() -> dict[str, Any]:
+    """What editors check a play against."""
+    schema = Play.model_json_schema(by_alias=True, mode="validation")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Touchline play", **schema}

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 import uvloop
 from rich.console import Console
@@ -13,6 +14,7 @@ from touchline_runtime.settings import read_settings
 from touchline_notifier import bootstrap
 from touchline_notifier.adapters.files import own_lifecycles, read_endpoints, shipped_plays, texts_of
 from touchline_notifier.core.known_lifecycles import BUILT_IN
+from touchline_notifier.core.play import json_schema
 from touchline_notifier.core.reading import check_lifecycles, check_play_endpoints, read_plays
 from touchline_notifier.entrypoints.previewing import Wanted, previewed, show
 from touchline_notifier.settings import NotifierSettings
@@ -130,3 +132,9 @@ def plays() -> None:
     for name, (path, text) in shipped_plays().items():
         play = read_plays([(path, text)]).plays[name]
         say.print(f"{name:<28} {play.title or ''}\n{'':<28} {path}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of plays, for editors."""
+    typer.echo(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode())

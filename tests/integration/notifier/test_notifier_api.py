@@ -1,0 +1,171 @@
+"""The notifier's API and pages, and the way out for customers."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from notifier_world import SECRET, World, eventually
+from touchline_devstack.receivers import Answer, MailCatcher, WebhookReceiver
+from touchline_schemas.topics import TOUCHPOINTS
+
+pytestmark = pytest.mark.stack
+
+MAILS = """
+play: mails
+title: Mails
+when: {fact: customer-stalled, lifecycle: service-cycle}
+action: {channel: email, subject: "Hello {{ traits.name | default('you') }}", body: "Read on", html: "<p>Read on</p>"}
+"""
+
+
+async def test_a_mail_carries_a_one_click_way_out_that_counts_at_once(world: World) -> None:
+    with MailCatcher() as catcher:
+        world.endpoints(
+            f"endpoints: [{{name: mail, type: email, smtp: {{host: 127.0.0.1, port: {catcher.port}, tls: none}}, "
+            "from: 'Care <care@example.org>'}]"
+        )
+        world.play(MAILS)
+        process = await world.start().ready()
+        await world.touchpoint("c-1", "identified", properties={"email": "ada@example.org", "name": "Ada"})
+        await world.stalled("c-1", level=1)
+        await world.await_actions(1, "sent")
+        (mail,) = catcher.mails
+        assert mail.message["Subject"] == "Hello Ada"
+        assert mail.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        link = re.fullmatch(r"<(http://.*)>", str(mail.message["List-Unsubscribe"]))
+        assert link is not None
+
+        async with httpx.AsyncClient() as client:
+            looked = await client.get(link[1])
+            assert looked.status_code == 200
+            assert "Unsubscribe</button>" in looked.text
+            # Scanners follow links: looking changes nothing.
+            await world.stalled("c-1", level=2)
+            await world.await_actions(2, "sent")
+            clicked = await client.post(link[1], files={"List-Unsubscribe": (None, "One-Click")})
+            assert clicked.status_code == 200
+            assert (await client.post(link[1][:-4] + "AAAA", data={})).status_code == 404
+        await world.stalled("c-1", level=3)
+        (held,) = await world.await_actions(1, "held")
+        assert held["reason"].split(":")[0] in ("suppressed", "no_consent")
+
+        async def on_the_timeline() -> list[dict[str, object]]:
+            told = await world.published(TOUCHPOINTS.full_name(world.prefix))
+            return [one for one in told if one["type"] == "unsubscribed"]
+
+        (unsubscribed,) = await eventually(on_the_timeline)
+        assert unsubscribed["customer_id"] == "c-1"
+        assert unsubscribed["direction"] == "inbound"
+        told = await world.published(TOUCHPOINTS.full_name(world.prefix))
+        assert [one["type"] for one in told if one["source"] == "notifier"] == ["email_delivered"] * 2
+        assert process.popen.poll() is None
+
+
+HALF = """
+play: half
+when: {fact: customer-stalled, lifecycle: service-cycle}
+action: {channel: webhook, endpoint: crm, body: "{{ customer_id }}"}
+hold_out: 50%
+"""
+
+
+async def test_actions_deliveries_and_results_can_be_asked_for(world: World) -> None:
+    with WebhookReceiver([SECRET]) as receiver:
+        receiver.answer = lambda arrived: Answer(400 if arrived.json["data"]["customer_id"] == "c-3" else 204)
+        world.crm(receiver)
+        world.play(HALF, "half")
+        process = await world.start().ready()
+        for number in range(12):
+            await world.stalled(f"c-{number}")
+
+        async def decided() -> bool:
+            events = await world.actions()
+            return len({one["customer_id"] for one in events if one["outcome"] in ("held_out", "sent")}) >= 11
+
+        await eventually(decided)
+        later = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
+        for number in range(6):
+            await world.touchpoint(f"c-{number}", "purchased", occurred_at=later)
+            await world.recovered(f"c-{number}", occurred_at=later)
+        await world.settled()
+
+        async with httpx.AsyncClient(base_url=process.url) as client:
+            seen: list[str] = []
+            cursor: str | None = None
+            while True:
+                params = {"limit": "5"} | ({"cursor": cursor} if cursor else {})
+                page = (await client.get("/v1/actions", params=params)).json()
+                seen += [one["action_id"] for one in page["items"]]
+                cursor = page["next"]
+                if cursor is None:
+                    break
+            assert len(seen) == len(set(seen)) == 12
+            held_out = (await client.get("/v1/actions", params={"outcome": "held_out"})).json()["items"]
+            assert 0 < len(held_out) < 12
+            assert held_out[0]["reason"].startswith("hold_out:")
+            one = (await client.get("/v1/actions", params={"customer_id": "c-5"})).json()["items"][0]
+            assert one["recovered_at"] is not None
+            assert one["returned_at"] is not None
+            assert one["converted_at"] is not None
+
+            results = (await client.get("/v1/plays/half/results")).json()
+            recovered = results["measures"]["recovered"]
+            assert recovered["treated"]["customers"] + recovered["held_out"]["customers"] >= 11
+            assert recovered["treated"]["did"] + recovered["held_out"]["did"] in (5, 6)
+            (play,) = (await client.get("/v1/plays")).json()["items"]
+            assert play["outcomes"]["held_out"] == len(held_out)
+
+            delivery = (await client.get("/v1/deliveries", params={"status": "sent"})).json()["items"][0]
+            before = len(receiver.arrived)
+            replayed = await client.post(f"/v1/deliveries/{delivery['id']}/replay")
+            assert replayed.status_code == 202
+
+            async def again() -> bool:
+                return len(receiver.arrived) > before
+
+            await eventually(again)
+            assert receiver.counts()["duplicates"] >= 1
+            assert (await client.get(f"/v1/deliveries/{delivery['id']}")).json()["message"]["type"]
+
+            for address, status in (
+                ("/v1/actions?cursor=nonsense", 400), ("/v1/actions?limit=0", 422), ("/v1/plays/none", 404),
+                ("/v1/deliveries/00000000-0000-0000-0000-000000000000", 404), ("/v1/actions/nonsense", 422),
+            ):  # fmt: skip
+                answer = await client.get(address)
+                assert answer.status_code == status, address
+                assert answer.headers["content-type"] == "application/problem+json"
+            for address in ("/", "/actions", f"/actions/{seen[0]}", "/deliveries", "/plays/half", "/docs", "/metrics"):
+                answer = await client.get(address)
+                assert answer.status_code == 200, address
+            assert "touchline_notifier_decisions_total" in answer.text
+
+
+async def test_the_switch_holds_everything_until_it_is_on_again(world: World) -> None:
+    with WebhookReceiver([SECRET]) as receiver:
+        world.crm(receiver)
+        world.play(HALF.replace("hold_out: 50%", ""), "all")
+        process = await world.start().ready()
+        async with httpx.AsyncClient(base_url=process.url) as client:
+            assert (await client.put("/v1/sending", json={"sending": False, "reason": "a test"})).status_code == 200
+            assert (await client.get("/v1/sending")).json() == {"sending": False, "reason": "a test"}
+            await world.stalled("c-1")
+            (held,) = await world.await_actions(1, "held")
+            assert held["reason"].startswith("sending_off:")
+            assert receiver.arrived == []
+            await client.put("/v1/sending", json={"sending": True})
+        pool = await world.database()
+        await pool.execute("UPDATE notifier.actions SET decide_at = now()")
+        await world.await_actions(1, "sent")
+        assert len(receiver.arrived) == 1
+
+
+async def test_the_api_asks_for_a_token_where_there_is_one_but_never_for_unsubscribing(world: World) -> None:
+    process = await world.start("serve", TOUCHLINE_API_TOKENS="open-sesame").ready()
+    async with httpx.AsyncClient(base_url=process.url) as client:
+        assert (await client.get("/v1/actions")).status_code == 401
+        assert (await client.get("/")).status_code == 401
+        allowed = {"Authorization": "Bearer open-sesame"}
+        assert (await client.get("/v1/actions", headers=allowed)).json() == {"items": [], "next": None}
+        assert (await client.get("/v1/unsubscribe/nonsense")).status_code == 404
+        assert (await client.get("/healthz")).status_code == 200

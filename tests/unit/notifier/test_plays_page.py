@@ -1,0 +1,47 @@
+"""The page on plays and the schema for editors say what the code does."""
+
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from touchline_notifier.adapters.files import shipped_plays
+from touchline_notifier.core.known_lifecycles import BUILT_IN
+from touchline_notifier.core.play import Limits, json_schema
+from touchline_notifier.core.reading import check_lifecycles, read_plays
+from touchline_notifier.core.yaml_text import read
+
+DOCS = Path(__file__).parents[3] / "docs"
+PAGE = (DOCS / "plays.md").read_text()
+
+
+def test_the_schema_in_the_docs_is_the_code_s() -> None:
+    written = json.loads((DOCS / "play.schema.json").read_text())
+    assert written == json_schema(), "run: touchline-notifier schema > docs/play.schema.json"
+
+
+@pytest.mark.parametrize("name", shipped_plays())
+def test_shipped_plays_meet_the_schema(name: str) -> None:
+    path, text = shipped_plays()[name]
+    jsonschema.validate(read(text, path).value, json_schema())
+
+
+def test_the_schema_refuses_what_is_misspelt() -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(
+            {"play": "p", "when": {"fact": "customer-stalled"}, "action": {}, "limit": {}}, json_schema()
+        )
+
+
+def test_the_play_on_the_page_is_sound() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    reading = read_plays([("docs/plays.md", text)])
+    assert reading.faults == []
+    assert reading.warnings == []
+    assert check_lifecycles(reading, BUILT_IN) == []
+    jsonschema.validate(read(text, "docs/plays.md").value, json_schema())
+
+
+def test_the_page_names_every_limit() -> None:
+    assert [name for name in Limits.model_fields if f"`{name}`" not in PAGE] == []
