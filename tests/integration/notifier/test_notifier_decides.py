@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from notifier_world import SECRET, World, eventually
 from touchline_devstack.receivers import WebhookReceiver
+from touchline_schemas.topics import STAGE_CHANGES, TOUCHPOINTS
 
 pytestmark = pytest.mark.stack
 
@@ -118,8 +119,6 @@ async def test_a_play_that_is_gone_cancels_what_it_left_waiting(world: World) ->
     await world.await_actions(1, "held")
     first.stop()
     world.play(WAITING.replace("play: later", "play: another"))
-    pool = await world.database()
-    await pool.execute("UPDATE notifier.actions SET decide_at = now()")
     await world.start().ready()
 
     (cancelled,) = await world.await_actions(1, "cancelled")
@@ -134,7 +133,9 @@ async def test_a_play_for_a_lifecycle_that_does_not_exist_ends_the_start_and_nam
 
     assert process.popen.wait(60) == 2
     said = process.log.read_text()
-    assert "play.yaml:3: when.lifecycle: there is no lifecycle 'service-circle': known are service-cycle" in said
+    assert (
+        "play.yaml:3: when.lifecycle: there is no lifecycle 'service-circle': known are courtship, experience," in said
+    )
     assert "Traceback" not in said.split("error:")[-1]
 
 
@@ -181,3 +182,63 @@ async def test_subscribed_endpoints_get_every_fact_they_asked_for(world: World) 
         assert moved["data"]["fact_id"] == regress
         assert erased["type"] == "touchline.customer-erased"
         assert [one.verdict for one in receiver.arrived] == ["valid", "valid"]
+
+
+async def test_a_merged_customer_brings_along_consent_and_what_was_sent(world: World) -> None:
+    with WebhookReceiver([SECRET]) as receiver:
+        world.crm(receiver)
+        world.play(capped("capped") + "if: {profile: {traits.plan: pro}}\n")
+        await world.start().ready()
+        await world.touchpoint("anon:a", "identified", properties={"plan": "pro"})
+        await world.stalled("anon:a")
+        await world.await_actions(1, "sent")
+        await world.news("customer-merged", "anon:a", into="c-1", fact_no=1)
+        await world.settled()
+        # What comes later under the old key belongs to the customer, too.
+        await world.touchpoint("anon:a", "identified", properties={"city": "Oslo"})
+        await world.settled()
+        await world.stalled("c-1")
+
+        (held,) = await world.await_actions(1, "held")
+        assert held["customer_id"] == "c-1"
+        assert held["reason"].startswith("capped_customer:")
+        pool = await world.database()
+        (row,) = await pool.fetch("SELECT customer_id, profile FROM notifier.profiles")
+        assert row["customer_id"] == "c-1"
+        assert '"trait.city"' in row["profile"]
+
+
+async def test_touchpoints_from_before_an_erasure_build_no_profile_anew(world: World) -> None:
+    await world.start().ready()
+    await world.touchpoint("c-1", email="ada@example.org")
+    await world.news("customer-erased", "c-1")
+    await world.settled()
+    before = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    await world.touchpoint("c-1", email="ada@example.org", occurred_at=before)
+    await world.touchpoint("c-2")
+    await world.settled()
+
+    pool = await world.database()
+    rows = await pool.fetch("SELECT customer_id FROM notifier.profiles")
+    assert [row["customer_id"] for row in rows] == ["c-2"]
+    assert await pool.fetchval("SELECT count(*) FROM notifier.erasures WHERE key_hash::text LIKE '%c-1%'") == 0
+
+
+async def test_a_record_that_can_not_be_read_goes_to_the_dead_letters_and_holds_up_nobody(world: World) -> None:
+    with WebhookReceiver([SECRET]) as receiver:
+        world.crm(receiver)
+        world.play(WIN_BACK)
+        await world.start().ready()
+        for topic in (STAGE_CHANGES, TOUCHPOINTS):
+            poison = b"\x00\xff not JSON"
+            await world.producer.send_and_wait(topic.full_name(world.prefix), poison, key=b"c-1\x00\xff")
+        await world.touchpoint("c-1")
+        await world.stalled("c-1")
+        await world.await_actions(1, "sent")
+        pool = await world.database()
+
+        async def published() -> bool:
+            return await pool.fetchval("SELECT count(*) FROM notifier.outbox") == 0
+
+        await eventually(published)
+        assert len(receiver.arrived) == 1

@@ -28,7 +28,7 @@ from touchline_notifier.adapters.channels.webhook import WebhookChannel
 from touchline_notifier.adapters.decisions import Desk
 from touchline_notifier.adapters.delivery_observing import MeteredDeliveries
 from touchline_notifier.adapters.delivery_worker import DeliveryWorker
-from touchline_notifier.adapters.files import play_texts, read_endpoints
+from touchline_notifier.adapters.files import own_lifecycles, play_texts, read_endpoints
 from touchline_notifier.adapters.hashes import Hashes
 from touchline_notifier.adapters.lifecycles import await_lifecycles
 from touchline_notifier.adapters.observing import MeteredReader
@@ -38,6 +38,7 @@ from touchline_notifier.core.deciding import Decider
 from touchline_notifier.core.delivery.addresses import parse_networks
 from touchline_notifier.core.delivery.unsubscribe import UnsubscribeTokens, Unsubscription
 from touchline_notifier.core.endpoints import Endpoint
+from touchline_notifier.core.known_lifecycles import BUILT_IN
 from touchline_notifier.core.play import Play
 from touchline_notifier.core.reading import (
     KnownLifecycle,
@@ -197,6 +198,7 @@ class Starting:
             faults = await await_lifecycles(
                 settings,
                 self.rulebook.faults_with,
+                known_already=[*BUILT_IN, *own_lifecycles(settings.lifecycles_dir)],
                 wait_seconds=settings.lifecycles_wait_seconds,
                 stopping=stopping,
             )

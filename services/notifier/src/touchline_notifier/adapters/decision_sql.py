@@ -68,7 +68,7 @@ PROFILES = "SELECT customer_id, profile FROM notifier.profiles WHERE customer_id
 SAVE_PROFILES = """
 UPDATE notifier.profiles AS stored
 SET profile = new.profile, updated_at = $3
-FROM unnest($1::text[], $2::jsonb[]) AS new(customer_id, profile)
+FROM unnest($1::text[], $2::json[]) AS new(customer_id, profile)
 WHERE stored.customer_id = new.customer_id
 """
 
@@ -129,6 +129,12 @@ KNOWN_ACTIONS = "SELECT action_id FROM notifier.actions WHERE action_id = ANY($1
 DUE_PARTITIONS = """
 SELECT DISTINCT partition FROM notifier.actions
 WHERE partition = ANY($1) AND decide_at <= $2
+"""
+
+PLAYS_GONE = """
+-- What plays that no longer run left waiting is decided now, which is to say cancelled.
+UPDATE notifier.actions SET decide_at = $3
+WHERE partition = ANY($1) AND decide_at > $3 AND play <> ALL($2)
 """
 
 DUE_CUSTOMERS = """

@@ -22,12 +22,14 @@ async def await_lifecycles(
     settings: ServiceSettings,
     faults_with: Callable[[Sequence[KnownLifecycle]], Sequence[Fault]],
     *,
+    known_already: Sequence[KnownLifecycle],
     wait_seconds: float,
     stopping: asyncio.Event,
 ) -> Sequence[Fault]:
     """Read the topic until the plays' lifecycles are all known, or for so long after it says anything at all.
 
-    While it says nothing the engine has not started yet, and we wait for as long as it takes.
+    Built-in lifecycles are known already, so plays about those need not wait. While the topic says nothing the engine
+    has not started yet, and we wait for as long as it takes.
 
     Returns:
         What is still wrong; empty when all is well.
@@ -43,9 +45,7 @@ async def await_lifecycles(
         reader.assign([where])
         await reader.seek_to_beginning(where)
         while not stopping.is_set():
-            for record in (await reader.getmany(where, timeout_ms=200)).get(where, []):
-                _take(known, record.key, record.value)
-            faults = faults_with(merged(known.values()))
+            faults = faults_with(merged([*known_already, *known.values()]))
             if not faults:
                 return []
             if known and deadline is None:
@@ -55,6 +55,8 @@ async def await_lifecycles(
                 log.info("waiting_for_lifecycles", faults=[str(fault) for fault in faults])
             if deadline is not None and time.monotonic() > deadline:
                 return faults
+            for record in (await reader.getmany(where, timeout_ms=200)).get(where, []):
+                _take(known, record.key, record.value)
         return []
     finally:
         await reader.stop()

@@ -30,7 +30,7 @@ from touchline_notifier.adapters.relay import FILLED, Relay
 log = structlog.get_logger(__name__)
 
 _POLL_MS = 100
-_RECORDS_AT_ONCE = 2000
+_RECORDS_AT_ONCE = 5000
 _HELD_AT_MOST = 5000
 _TICK_SECONDS = 0.5
 _COMMIT_SECONDS = 5.0
@@ -228,6 +228,8 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
             self._partitions[number] = partition
             self._relays[number] = Relay(self._settings, self._relaying, owned)
         self._claims += 1
+        plays = list(self._work.desk.decider.plays)
+        await self._work.connection.execute(sql.PLAYS_GONE, numbers, plays, self._work.clock())
         self._observer.owned(len(self._partitions))
         self._written.set()
         log.info("partitions_claimed", partitions=numbers)
