@@ -32,13 +32,6 @@ ROW = {
     "total": "9.5",
     "gift": "no",
 }
-    "customer": "c-1",
-    "event": "Order Completed",
-    "date": "01.07.2025 14:30",
-    "order": "7",
-    "total": "9.5",
-    "gift": "no",
-}
 
 
 def test_a_mapping_makes_a_touchpoint_of_a_row() -> None:
