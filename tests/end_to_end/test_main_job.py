@@ -234,7 +234,7 @@ async def test_with_each_process_killed_in_the_middle_of_a_load_nothing_is_lost_
                 if fact["lifecycle"] == "kiosk" and fact.get("move") == "regress" and fact["reason"]["kind"] == "rule"
             ]
             mopped = {action["fact_id"] for action in witness.actions.last.values() if action["play"] == "mop-up"}
-            return mopped == set(slips) and not witness.actions.under_way
+            return mopped == set(slips) and not witness.actions.under_way(datetime.now(UTC))
 
         await eventually(all_acted, "every slip back is mopped up", 90)
 

@@ -37,9 +37,8 @@ def test_everything_is_told_in_order_of_arrival_and_nothing_before_it_happened_o
 def test_every_deed_is_an_acceptable_touchpoint_of_a_standard_type() -> None:
     for deed in company().deliveries():
         if isinstance(deed, Deed):
-            posted = PostedTouchpoint.model_validate(deed.as_posted(backfill=True))
+            posted = PostedTouchpoint.model_validate(deed.as_posted())
             assert posted.type in STANDARD_TYPES
-            assert posted.backfill
             assert deed.source in SOURCES
 
 

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from touchline_schemas.dead_letters import ORIGIN, REASON
@@ -20,6 +20,7 @@ Data = dict[str, Any]
 
 _OF_A_TOPIC = re.compile(r"[^/\s]+/\d+/\d+")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d\d:\d\d\b")
+_DELIVERING = timedelta(seconds=10)
 ENOUGH_COMPLAINTS = 20
 """More of one kind say nothing more."""
 
@@ -181,11 +182,16 @@ class ActionLedger:
         self.last[data["action_id"]] = data
         self.sent[data["action_id"]] += data["outcome"] == "sent"
 
-    @property
-    def under_way(self) -> int:
+    def under_way(self, now: datetime) -> int:
         """Actions that are decided and not yet delivered, or that wait a moment by their play's own delay."""
+
+        def waits(reason: str) -> bool:
+            # One whose delay ends in quiet hours goes on telling of the delay.
+            until = _MOMENT.search(reason) if reason.startswith("delay: waits until") else None
+            return until is not None and datetime.fromisoformat(until[0]) > now - _DELIVERING
+
         return sum(
-            data["outcome"] == "decided" or (data["outcome"] == "held" and (data["reason"] or "").startswith("waits"))
+            data["outcome"] == "decided" or (data["outcome"] == "held" and waits(data["reason"] or ""))
             for data in self.last.values()
         )
 

@@ -53,11 +53,10 @@ class Door(Protocol):
 class ApiDoor:
     """``POST /v1/touchpoints``, as newline-delimited JSON."""
 
-    def __init__(self, http: httpx.AsyncClient, url: str, write_key: str, *, backfill: bool = False) -> None:
+    def __init__(self, http: httpx.AsyncClient, url: str, write_key: str) -> None:
         self._http = http
         self._url = f"{url}/v1/touchpoints"
         self._headers = {"authorization": f"Bearer {write_key}", "content-type": "application/x-ndjson"}
-        self._backfill = backfill
 
     async def post(self, told: Sequence[Deed | Mistake]) -> Answers:
         """Post in order, a thousand a request."""
@@ -67,7 +66,7 @@ class ApiDoor:
         return answers
 
     async def _post(self, told: Sequence[Deed | Mistake]) -> Answers:
-        lines = [one.body if isinstance(one, Mistake) else one.as_posted(backfill=self._backfill) for one in told]
+        lines = [one.body if isinstance(one, Mistake) else one.as_posted() for one in told]
         body = b"\n".join(orjson.dumps(line) for line in lines)
         answers = Answers()
         answer = await post_patiently(self._http, self._url, body, self._headers, len(told), answers)

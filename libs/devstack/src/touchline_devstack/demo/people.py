@@ -82,7 +82,7 @@ class Deed:
     machine: bool = False
     repeated: bool = False
 
-    def as_posted(self, *, backfill: bool = False) -> dict[str, Any]:
+    def as_posted(self) -> dict[str, Any]:
         """The body for ``POST /v1/touchpoints``."""
         body: dict[str, Any] = {
             "id": self.id,
@@ -93,8 +93,6 @@ class Deed:
         body |= {name: self.person.identifier(name) for name in self.names}
         if self.machine:
             body["machine"] = True
-        if backfill:
-            body["backfill"] = True
         return body
 
 

@@ -4,18 +4,20 @@ import asyncio
 import heapq
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from rich.live import Live
 
 from touchline_devstack.demo import show as views
 from touchline_devstack.demo.company import NAME, Company
 from touchline_devstack.demo.database import folded
 from touchline_devstack.demo.doors import Answers, ApiDoor, Door, DoorError
+from touchline_devstack.demo.history import ImportDoor
 from touchline_devstack.demo.kit import HISTORY
 from touchline_devstack.demo.live import LiveDay
 from touchline_devstack.demo.people import CRM, DESK, MAILER, SHOP, Deed, Mistake, Person
@@ -44,6 +46,18 @@ class DoesNotAddUp(Exception):  # noqa: N818 - it is the finding, not a fault of
     def __init__(self, reasons: list[str]) -> None:
         super().__init__("the numbers don't add up:\n  " + "\n  ".join(reasons))
         self.reasons = reasons
+
+
+@asynccontextmanager
+async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Let something run beside the block, and to its end; a block that fails ends it."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+        await task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @dataclass
@@ -135,16 +149,20 @@ class Demo:
     async def _load(self, http: httpx.AsyncClient, witness: Witness, phases: Phases, doors: Mapping[str, Door]) -> None:
         total = len(phases.history) + len(phases.recent)
         with self.show.step(f"{total:,} touchpoints arrive"), self.show.progress("posted", total) as bar:
-            past = ApiDoor(http, self._url("ingest"), self.site.kit.secrets.write_keys[HISTORY], backfill=True)
-            for start in range(0, len(phases.history), 2000):
-                await self._post(past, phases.history[start : start + 2000])
-                bar.advance(bar.task_ids[0], 2000)
+            past = ImportDoor(self.site.folder, HISTORY, self._run_ingest)
+            async with beside(self._post(past, phases.history)) as importing:
+                while not importing.done():
+                    await asyncio.wait({importing}, timeout=0.3)
+                    bar.update(bar.task_ids[0], completed=witness.touchpoints.published)
             for by_source in phases.slices():
                 # Side by side, as systems do; but no system's yesterday comes after another's today.
                 await asyncio.gather(*(self._post(doors[source], told) for source, told in by_source.items()))
                 bar.advance(bar.task_ids[0], sum(map(len, by_source.values())))
         with self.show.step("the engine folds them"), self.show.progress("folded", total) as bar:
             await self._until(lambda: self._caught_up(witness, bar.update, bar.task_ids[0]), 240.0)
+
+    async def _run_ingest(self, *arguments: str) -> str:
+        return await self.site.run_command("touchline-ingest", *arguments)
 
     async def _post(self, door: Door, told: Sequence[Deed | Mistake]) -> None:
         try:
@@ -190,14 +208,13 @@ class Demo:
         """Scenes as they happen; with --once for a while, else until Ctrl-C."""
         if not self.options.once:
             self.show.say("Live touchpoints arrive now. Ctrl-C ends the demo and checks the sums.")
-        erasing = asyncio.create_task(self._erase(day.company))
         started = time.monotonic()
         waiting: list[tuple[datetime, str, Deed]] = []
         scenes, last_look = 0, 0.0
         company_watch = (day.company.live_from + day.company.live_for - datetime.now(UTC)).total_seconds()
         play_until = max(_SCENES_FOR, company_watch - _LAST_SCENE)
         self.site.open_to_visitors = True
-        with self.show.step("live touchpoints arrive"), self.show.live() as live:
+        async with self._live_step(day.company) as live:
             while True:
                 elapsed = time.monotonic() - started
                 playing = not self.stop.is_set() and not (self.options.once and elapsed > play_until)
@@ -217,7 +234,12 @@ class Demo:
                     lag = sum((await witness.lag()).values())
                     live.update(views.board(witness, stages, accepted=self.answers.accepted, lag=lag))
                 await asyncio.sleep(0.1)
-            await erasing
+
+    @asynccontextmanager
+    async def _live_step(self, company: Company) -> AsyncIterator[Live | None]:
+        with self.show.step("live touchpoints arrive"), self.show.live() as live:
+            async with beside(self._erase(company)):
+                yield live
 
     async def _erase(self, company: Company) -> None:
         """Somebody asks to be forgotten."""
@@ -245,7 +267,9 @@ class Demo:
         async def still() -> bool:
             nonlocal read, since
             lag = await witness.lag()
-            quiet = not any(lag.values()) and not witness.actions.under_way and await witness.caught_up()
+            quiet = (
+                not any(lag.values()) and not witness.actions.under_way(datetime.now(UTC)) and await witness.caught_up()
+            )
             if not quiet or witness.read != read:
                 read, since = witness.read, time.monotonic()
             return time.monotonic() - since > _STILL_SECONDS

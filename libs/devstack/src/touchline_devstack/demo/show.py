@@ -86,7 +86,7 @@ def _happened(witness: Witness, accepted: int, lag: int) -> Table:
     table.add_row("touchpoints", f"{accepted:,} accepted, {witness.touchpoints.duplicates:,} of them told twice")
     table.add_row("moves", _counts(facts.moves))
     table.add_row("stalls", f"{facts.stalls:,}, of which {facts.recoveries:,} recovered")
-    table.add_row("identities", f"{facts.merges:,} keys merged, {facts.erasures:,} customers erased")
+    table.add_row("identities", f"{facts.merges:,} keys merged, {facts.erasures:,} erased")
     table.add_row("actions", _counts(actions.outcomes) or "none yet")
     for reason, count in actions.reasons.most_common(6):
         table.add_row("", f"[dim]{count:,} × {reason}[/]")

@@ -78,10 +78,9 @@ class Site:
         self.kit = Kit(self.folder, secrets, addresses)
         await asyncio.to_thread(self.kit.write)
         with self._show.step("the three services start"):
+            self._exit.push_async_callback(self._stop_services)
             for name, port in ports.items():
-                self.services[name] = self._service(name, port)
-                self._exit.push_async_callback(self._stop, self.services[name])
-                self.services[name].start()
+                self.services[name] = self._service(name, port).start()
             await asyncio.gather(*(asyncio.to_thread(service.wait_ready, 90.0) for service in self.services.values()))
 
     @property
@@ -128,6 +127,9 @@ class Site:
             self.stack.remove()
         shutil.rmtree(self.logs, ignore_errors=True)
         Path(self.logs).mkdir(parents=True)
+
+    async def _stop_services(self) -> None:
+        await asyncio.gather(*(self._stop(service) for service in self.services.values()))
 
     async def _stop(self, service: Service) -> None:
         if service.is_running:
