@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from rich.console import Console
 
 from touchline_runtime.errors import ConfigurationError, PortInUseError, RuntimeFault, Unavailable
+from touchline_runtime.http_protocol import GuardedHttpProtocol
 from touchline_runtime.settings import ServiceSettings
 
 log = structlog.get_logger(__name__)
@@ -99,12 +100,12 @@ async def run(
 
     config = uvicorn.Config(
         app,
+        http=GuardedHttpProtocol,
         log_config=None,
         access_log=False,
         lifespan="off",
         timeout_graceful_shutdown=int(settings.shutdown_timeout_seconds),
         server_header=False,
-        h11_max_incomplete_event_size=64 * 1024,
         timeout_keep_alive=75,
     )
     server = _Server(config)

@@ -1,0 +1,79 @@
+"""Connections that never get to the point."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Response
+from touchline_runtime import http_protocol
+from touchline_runtime.process import listen
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    """A server that gives a head 0.3 s."""
+    monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.3)
+    app = FastAPI()
+
+    @app.get("/")
+    async def ok() -> Response:
+        return Response("ok")
+
+    sock = listen("127.0.0.1", 0)
+    config = uvicorn.Config(app, http=http_protocol.GuardedHttpProtocol, log_config=None, lifespan="off")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server._serve([sock]))
+    yield sock.getsockname()[1]
+    server.should_exit = True
+    await serving
+
+
+async def closed(reader: asyncio.StreamReader, seconds: float = 5) -> bytes:
+    """What comes until the server closes."""
+    async with asyncio.timeout(seconds):
+        return await reader.read()
+
+
+async def test_a_head_that_comes_by_the_byte_ends_the_connection(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began = time.monotonic()
+    drip = asyncio.create_task(_drip(writer))
+    assert await closed(reader) == b""
+    assert 0.2 < time.monotonic() - began < 3
+    drip.cancel()
+    writer.close()
+
+
+async def _drip(writer: asyncio.StreamWriter) -> None:
+    for byte in b"GET / HTTP/1.1\r\nhost: x\r\nx-never: " + b"a" * 1000:
+        writer.write(bytes([byte]))
+        await asyncio.sleep(0.01)
+
+
+async def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    assert await closed(reader) == b""
+    writer.close()
+
+
+async def test_a_head_without_end_is_cut_off(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nx-large: " + b"a" * 300_000)
+    with contextlib.suppress(ConnectionResetError):
+        assert await closed(reader) == b""
+    writer.close()
+
+
+async def test_a_quiet_connection_between_requests_is_kept_and_its_next_request_is_timed_anew(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    request = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+    for _ in range(2):
+        writer.write(request)
+        assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(0.5)
+    writer.write(request[:-4])
+    assert await closed(reader) == b""
+    writer.close()
