@@ -149,7 +149,7 @@ class World:
 
     # Processes
 
-    def start(self, command: str = "run", **environment: str) -> Process:
+    def start(self, *command: str, **environment: str) -> Process:
         """Start a notifier."""
         port = free_port()
         log = self.folder / f"notifier-{len(self.processes)}.log"
@@ -168,7 +168,7 @@ class World:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("TOUCHLINE_")}
         with log.open("wb") as output:
             popen = subprocess.Popen(
-                [str(Path(sys.executable).parent / "touchline-notifier"), command],
+                [str(Path(sys.executable).parent / "touchline-notifier"), *(command or ("run",))],
                 env=inherited | given | self.environment | environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -292,22 +292,27 @@ class World:
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level="read_committed", group_id=None)
         await consumer.start()
         try:
-            ends = {}
+            last: dict[TopicPartition, int] = {}
             for name in names:
                 for number in range(PARTITIONS):
                     where = TopicPartition(name, number)
-                    ends.update(await consumer.end_offsets([where]))
+                    # The last record's offset: the end is past marks of transactions, which nobody takes.
+                    consumer.assign([where])
+                    await consumer.seek_to_beginning(where)
+                    end = (await consumer.end_offsets([where]))[where]
+                    while await consumer.position(where) < end:
+                        for record in (await consumer.getmany(where, timeout_ms=200)).get(where, []):
+                            last[where] = record.offset
         finally:
             await consumer.stop()
 
         async def taken() -> bool:
             rows = await pool.fetch("SELECT partition, next_touchpoint, next_fact FROM notifier.positions")
-            at = {row["partition"]: row for row in rows}
-            return all(
-                number in at
-                and at[number]["next_touchpoint"] >= ends[TopicPartition(names[0], number)]
-                and at[number]["next_fact"] >= ends[TopicPartition(names[1], number)]
-                for number in range(PARTITIONS)
-            )
+            at = {
+                TopicPartition(name, row["partition"]): row[column]
+                for row in rows
+                for name, column in zip(names, ("next_touchpoint", "next_fact"), strict=True)
+            }
+            return all(at.get(where, -1) > offset for where, offset in last.items())
 
         await eventually(taken)
