@@ -7,17 +7,20 @@ import sys
 from collections.abc import Coroutine, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import structlog
 import uvicorn
 import uvloop
-from fastapi import FastAPI
 from rich.console import Console
 
 from touchline_runtime.errors import ConfigurationError, PortInUseError, RuntimeFault, Unavailable
 from touchline_runtime.http_protocol import GuardedHttpProtocol
 from touchline_runtime.settings import ServiceSettings
+
+if TYPE_CHECKING:
+    # A second of imports that a short command line need not wait for.
+    from fastapi import FastAPI
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +78,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def run(
-    app: FastAPI, sock: socket.socket, components: Sequence[Component], *, settings: ServiceSettings
+    app: "FastAPI", sock: socket.socket, components: Sequence[Component], *, settings: ServiceSettings
 ) -> Failed | None:
     """Serve and run everything until SIGTERM or SIGINT, or until a component ends by itself.
 
