@@ -172,9 +172,10 @@ class Demo:
             raise
 
     async def _caught_up(self, witness: Witness, update: Callable[..., None], task: Any) -> bool:
-        lag = await witness.lag()
-        update(task, completed=max(0, witness.touchpoints.published - sum(lag.values())))
-        return not any(lag.values())
+        # The notifier reads on while the live scenes begin.
+        behind = (await witness.lag())[f"{self.site.prefix}.stage-engine"]
+        update(task, completed=max(0, witness.touchpoints.published - behind))
+        return behind == 0
 
     async def _until(self, holds: Callable[[], Any], seconds: float) -> bool:
         """Wait for a condition; False when it doesn't come true in time."""
