@@ -5,7 +5,9 @@ contract's model, which has the last word and the words for the error.
 """
 
 import hashlib
+import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
@@ -20,6 +22,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _EARLIEST = 631_152_000_000_000  # 1990-01-01
 _EMPTY: dict[str, Any] = {}
+_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,99}\Z")
+_CHANNEL = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
 class Arrival(NamedTuple):
@@ -84,6 +88,12 @@ def _plain(value: object, longest: int) -> bool:
     return isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()
 
 
+@lru_cache(maxsize=4096)
+def _is_name(type_: str, channel: str) -> bool:
+    """Whether these can be a type and a channel; few pairs ever occur."""
+    return bool(_TYPE.match(type_) and _CHANNEL.match(channel))
+
+
 def decode(raw: bytes | None, record_key: bytes | None) -> Arrival | Poison:
     """Read one record of the touchpoints topic."""
     if raw is None:
@@ -121,8 +131,9 @@ def _quickly(data: Any, raw: bytes) -> Arrival | None:
     if not (
         _plain(touchpoint.id, MAX_ID)
         and _plain(touchpoint.source, MAX_KEY)
-        and _plain(touchpoint.type, 100)
-        and _plain(touchpoint.channel, 64)
+        and type(touchpoint.type) is str
+        and type(touchpoint.channel) is str
+        and _is_name(touchpoint.type, touchpoint.channel)
         and touchpoint.direction in ("inbound", "outbound")
         and type(properties) is dict
         and type(touchpoint.machine) is bool

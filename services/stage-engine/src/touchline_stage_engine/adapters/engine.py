@@ -26,6 +26,16 @@ class Engine:
         self._shared = share(intake)
         self._owners: dict[int, tuple[PartitionOwner, asyncio.Task[None]]] = {}
         self._failed: asyncio.Future[None] | None = None
+        metrics = self._shared.metrics
+        # Looked up when somebody asks, so that nobody has to keep them in step.
+        metrics.gauge(declared.REFOLDS_PENDING).set_function(lambda: self._count(lambda owner: owner.sweeping))
+        metrics.gauge(declared.RECOVERING).set_function(lambda: self._count(lambda owner: owner.waiting))
+        metrics.gauge(declared.CACHED_CUSTOMERS).set_function(
+            lambda: sum(owner.cached for owner, _ in self._owners.values())
+        )
+
+    def _count(self, which: Callable[[PartitionOwner], bool]) -> int:
+        return sum(1 for owner, _ in self._owners.values() if which(owner))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Fold until stopping; then finish the batches in hand and let the partitions go."""
@@ -84,6 +94,5 @@ class Engine:
     async def check(self) -> None:
         """A health check: no owned partition waits for the database or Kafka."""
         waiting = sorted(partition for partition, (owner, _) in self._owners.items() if owner.waiting)
-        self._shared.metrics.gauge(declared.RECOVERING).set(len(waiting))
         if waiting:
             raise Unavailable(f"partitions {waiting} wait for PostgreSQL or Kafka")

@@ -62,6 +62,17 @@ class PartitionOwner:
         self._stop = asyncio.Event()
         self.waiting = True
         """Whether it is not folding: starting, or waiting for the database or Kafka to come back."""
+        self._tenure: Tenure | None = None
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether customers are still being folded again under new definitions."""
+        return self._tenure is not None and self._tenure.sweeping
+
+    @property
+    def cached(self) -> int:
+        """Customers in memory."""
+        return 0 if self._tenure is None else self._tenure.cached
 
     def stop(self) -> None:
         """Finish the batch in hand, publish it, and let go."""
@@ -109,10 +120,11 @@ class PartitionOwner:
                 "partition_owned", partition=partition, epoch=ledger.position.epoch,
                 position=ledger.position.touchpoints,
             )  # fmt: skip
-            tenure = Tenure(shared, partition, ledger, relay, self._stop)
+            tenure = self._tenure = Tenure(shared, partition, ledger, relay, self._stop)
             self.waiting = False
             await self._both(tenure, relay)
         finally:
+            self._tenure = None
             await asyncio.gather(relay.close(), ledger.close(), return_exceptions=True)
 
     async def _both(self, tenure: "Tenure", relay: Relay) -> None:
@@ -215,6 +227,7 @@ class Tenure:
 
     async def _finish(self, connection: asyncpg.Connection, batch: Batch) -> None:
         changes = batch.changes
+        self._folding.tell_latest_stages()
         first = await self._ledger.finish(changes.counts, changes.rebuilds, len(changes.outbox))
         self._rows = await store.write(connection, self._partition, changes, self._folding.names, first, clock())
 
@@ -317,6 +330,11 @@ class Tenure:
         self._folding = self._new_folding(clock())
         self._cache.clear()
         self._swept_after = ""
+
+    @property
+    def cached(self) -> int:
+        """Customers in memory."""
+        return len(self._cache)
 
     @property
     def sweeping(self) -> bool:
