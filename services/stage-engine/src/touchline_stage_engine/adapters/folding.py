@@ -141,13 +141,18 @@ class Folding:
             else:
                 changes.recoveries[name] += 1
         if publication.stage_changed:
-            customer_id = customer.customer_id
-            if customer.states[place] is None:
-                changes.stages[customer_id, name] = None
+            left = customer.states[place] is None
+            changes.stages[customer.customer_id, name] = None if left else customer.published[place]
+
+    def tell_latest_stages(self) -> None:
+        """Queue the compacted topic's records: one for each stage that a transaction changed, however often."""
+        changes, publisher = self.changes, self.publisher
+        for (customer_id, name), published in changes.stages.items():
+            if published is None:
                 changes.outbox.append(publisher.no_stage(customer_id, name))
             else:
-                published = changes.stages[customer_id, name] = customer.published[place]
-                changes.outbox.append(publisher.latest_stage(customer_id, customer.incarnation, name, published))
+                incarnation = changes.customers[customer_id].incarnation
+                changes.outbox.append(publisher.latest_stage(customer_id, incarnation, name, published))
 
     def _checkpoint(self, customer: Customer, order: Order) -> None:
         states = {

@@ -1,16 +1,18 @@
 """Links between keys, as the owner of one end acts on them: labels told, aliases marked, touchpoints handed over."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import asyncpg
 
 from touchline_stage_engine.adapters import store
 from touchline_stage_engine.adapters.changes import read_arrival
 from touchline_stage_engine.adapters.customers import Customer
+from touchline_stage_engine.adapters.decoding import Arrival
 from touchline_stage_engine.adapters.folding import START, Folding
 from touchline_stage_engine.adapters.messages import (
     LINK_REMOVED,
     LINK_REQUESTED,
+    TRANSFER_BYTES,
     TRANSFER_CHUNK,
     WITHDRAWN,
     Message,
@@ -117,11 +119,10 @@ class Identities:
 
     def _forget_stages(self, customer: Customer) -> None:
         """An alias has no stages: tombstones for those that were published; the numbers of its facts go on."""
-        changes, publisher, names = self._folding.changes, self._folding.publisher, self._folding.names
-        for place, name in enumerate(names):
+        changes = self._folding.changes
+        for place, name in enumerate(self._folding.names):
             published = customer.published[place]
             if published.stage is not None:
-                changes.outbox.append(publisher.no_stage(customer.customer_id, name))
                 changes.stages[customer.customer_id, name] = None
             published.stage, published.level, published.since, published.entered_at = None, 0, 0, 0
             customer.states[place] = None
@@ -147,7 +148,19 @@ class Identities:
             sent_at = self._folding.publisher.decided_at
             for begin in range(0, len(own), TRANSFER_CHUNK):
                 chunk = own[begin : begin + TRANSFER_CHUNK]
-                self._send(transferred(root, key, chunk, work.customer.fired_through, False, sent_at))
+                self._transfer(root, key, chunk, work.customer.fired_through, False, sent_at)
+
+    def _transfer(
+        self, root: str, key: str, arrivals: Sequence[Arrival], fired_through: int, bulk: bool, sent_at: str
+    ) -> None:
+        """Send touchpoints in as many messages as the broker's limit on a message's size asks for."""
+        message = transferred(root, key, arrivals, fired_through, bulk, sent_at)
+        if message.value is not None and len(message.value) > TRANSFER_BYTES and len(arrivals) > 1:
+            middle = len(arrivals) // 2
+            self._transfer(root, key, arrivals[:middle], fired_through, bulk, sent_at)
+            self._transfer(root, key, arrivals[middle:], fired_through, bulk, sent_at)
+        else:
+            self._send(message)
 
     async def _hand_over_all(self, connection: asyncpg.Connection, customer: Customer) -> None:
         root = customer.merged_into
@@ -158,7 +171,7 @@ class Identities:
             own = [read_arrival(row, key) for row in rows if row["original_key"] is None]
             for begin in range(0, len(own), TRANSFER_CHUNK):
                 chunk = own[begin : begin + TRANSFER_CHUNK]
-                self._send(transferred(root, key, chunk, customer.fired_through, True, sent_at))
+                self._transfer(root, key, chunk, customer.fired_through, True, sent_at)
                 sent = True
         if not sent:
             # Nothing yet to hand over, but the root is to know its alias.

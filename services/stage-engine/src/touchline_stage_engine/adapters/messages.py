@@ -32,6 +32,8 @@ KINDS = frozenset({LINK_REQUESTED, LINK_REMOVED, TRANSFERRED, WITHDRAWN, ERASE_R
 
 TRANSFER_CHUNK = 200
 """Touchpoints of one transfer at most."""
+TRANSFER_BYTES = 700_000
+"""Bytes of one transfer at most: below a broker's default limit."""
 
 
 class Message(NamedTuple):
