@@ -49,7 +49,6 @@ ORDER BY t.customer_id, t.occurred_at, t.id, t.source
 """
 HOW_MANY = "SELECT count(*) FROM customers WHERE merged_into IS NULL AND touchpoints > 0"
 RUNNING = "SELECT text, effective_from FROM lifecycles WHERE name = $1 AND running ORDER BY version"
-NAMES = "SELECT DISTINCT name FROM lifecycles WHERE running ORDER BY name"
 
 
 class Life(NamedTuple):
@@ -130,9 +129,7 @@ class HistoryFile:
         """Everybody's touchpoints."""
         life: Life | None = None
         seen: set[tuple[str, str]] = set()
-        for customer_id, at, id_, source, type_, channel, direction, properties, *rest in self._sorter.execute(
-            IN_ORDER
-        ):
+        for customer_id, at, id_, source, type_, channel, direction, *rest in self._sorter.execute(IN_ORDER):
             if life is None or life.customer_id != customer_id:
                 if life is not None:
                     yield life
@@ -189,7 +186,11 @@ def read_line(line: bytes, number: int) -> Arrival | BadLine:
     if not isinstance(data, dict):
         return BadLine(number, "not a JSON object: write one touchpoint a line")
     meaning = meaning_of(data["type"]) if isinstance(data.get("type"), str) else None
-    usual = {"id": f"line-{number:010d}", "source": FILE_SOURCE, "received_at": data.get("occurred_at")}
+    usual = {
+        "id": f"line-{number:010d}",
+        "source": FILE_SOURCE,
+        "received_at": data.get("occurred_at", "1990-01-01T00:00:00Z"),
+    }
     if meaning is not None:
         usual |= {"channel": meaning.channel, "direction": meaning.direction}
     # What is null was left out.
@@ -243,10 +244,8 @@ class RecordedHistory:
             settings, application_name="touchline simulation", size=1, search_path=path, command_timeout=None
         ) as pool:
             try:
-                async with (
-                    pool.acquire() as connection,
-                    connection.transaction(isolation="repeatable_read", readonly=True),
-                ):
+                async with pool.acquire() as acquired, acquired.transaction(isolation="repeatable_read", readonly=True):
+                    connection = cast("asyncpg.Connection", acquired)  # a pool's proxy of one
                     # A batch is folded while the transaction waits.
                     await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10min'")
                     yield cls(connection)
@@ -264,10 +263,6 @@ class RecordedHistory:
         """The versions of a lifecycle that runs; none where it doesn't."""
         rows = await self._connection.fetch(RUNNING, name)
         return [RunningVersion(row["text"], row["effective_from"]) for row in rows]
-
-    async def running_names(self) -> list[str]:
-        """The lifecycles that run."""
-        return [row["name"] for row in await self._connection.fetch(NAMES)]
 
     async def lives(self) -> AsyncIterator[Life]:
         """Everybody's touchpoints."""

@@ -10,6 +10,7 @@ from rich.console import Console
 from touchline_runtime import logs, process
 from touchline_runtime.settings import read_settings
 
+from touchline_stage_engine.entrypoints.simulate import simulate
 from touchline_stage_engine.settings import StageEngineSettings
 
 app = typer.Typer(
@@ -91,6 +92,9 @@ def check(file: Annotated[Path, typer.Argument(help="A lifecycle definition (YAM
         f"[green]ok[/]: {definition.lifecycle} version {definition.version}, {len(definition.every_stage)} stages"
     )
     typer.echo(draw(definition))
+
+
+app.command()(simulate)
 
 
 @app.command()
