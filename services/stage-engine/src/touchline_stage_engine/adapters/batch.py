@@ -62,6 +62,12 @@ class Batch:
         """The customers this batch concerned."""
         return self._customers
 
+    def release(self) -> None:
+        """Let go of everything: the parts refer to each other, and would stay until the collector comes round."""
+        self._changes = self._folding.changes = Changes()
+        self._work, self._customers, self._messages = {}, {}, []
+        del self._identities
+
     def customer(self, key: str) -> Customer:
         """A customer of this batch, to be written back."""
         customer = self._customers[key]

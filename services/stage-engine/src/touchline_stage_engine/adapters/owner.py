@@ -4,7 +4,7 @@ something interrupts it, until it is told to stop."""
 import asyncio
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import asyncpg
 import structlog
@@ -32,6 +32,7 @@ _TIMERS_AT_ONCE = 500
 _SWEEP_AT_ONCE = 200
 _LONGEST_WAIT = 5.0
 _DRAIN_SECONDS = 5.0
+_BATCHES_AT_ONCE = 3
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Shared:
     metrics: Metrics
     worker: str
     erasure_secret: bytes
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_BATCHES_AT_ONCE))
+    """Batches in hand at once: enough to keep the database busy while one is folded, few enough for the memory."""
 
 
 def clock() -> int:
@@ -189,7 +192,8 @@ class Tenure:
                 self._stop,
             )
             if records is not None:
-                await self._fold(records)
+                async with shared.turns:
+                    await self._fold(records)
             caught_up_at = shared.intake.caught_up_at(self._partition)
             if caught_up_at is not None and caught_up_at > self._fired_at:
                 await self._fire_timers(caught_up_at)
@@ -236,6 +240,7 @@ class Tenure:
         position.last_outbox_id += len(changes.outbox)
         if changes.outbox:
             self._relay.offer(self._rows, changes.outbox)
+        self._rows = []
         self._shared.intake.done(self._partition, position.touchpoints, position.identity)
         wakes = [customer.wake_at for customer in changes.customers.values() if customer.wake_at is not None]
         if wakes and (self._next_wake is None or min(wakes) < self._next_wake):
@@ -245,6 +250,7 @@ class Tenure:
         if changes.rebuilds:
             position.rebuilds += changes.rebuilds
             self._renew_definitions()
+        batch.release()
 
     def _count(self, batch: Batch) -> None:
         metrics, changes = self._shared.metrics, batch.changes
