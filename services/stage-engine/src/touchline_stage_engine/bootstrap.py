@@ -28,12 +28,15 @@ from touchline_stage_engine.adapters.owner import Shared, clock
 from touchline_stage_engine.adapters.reads.customers import CustomerReads
 from touchline_stage_engine.adapters.reads.lifecycles import LifecycleReads
 from touchline_stage_engine.adapters.reads.standing import StandingReads
+from touchline_stage_engine.adapters.reads.value import ValueReads
 from touchline_stage_engine.adapters.workers import Parent, Worker, Workers
+from touchline_stage_engine.entrypoints.api import errors
 from touchline_stage_engine.entrypoints.api.console import console_router
 from touchline_stage_engine.entrypoints.api.customers import customers_router
 from touchline_stage_engine.entrypoints.api.customers_reads import customer_reads_router
 from touchline_stage_engine.entrypoints.api.lifecycles import lifecycles_router
 from touchline_stage_engine.entrypoints.api.stream import stream_router
+from touchline_stage_engine.entrypoints.api.value import value_router
 from touchline_stage_engine.settings import StageEngineSettings
 
 log = structlog.get_logger(__name__)
@@ -106,8 +109,10 @@ def _bare_app(health: Health, metrics: Metrics) -> FastAPI:
 def query_app(settings: StageEngineSettings, engine: AsyncEngine, health: Health, metrics: Metrics) -> FastAPI:
     """The query API and the console."""
     app = _bare_app(health, metrics)
+    errors.install(app)
     guarded = [Depends(require_token(settings.token_hashes()))]
     app.include_router(customer_reads_router(CustomerReads(engine, settings.partitions)), dependencies=guarded)
+    app.include_router(value_router(ValueReads(engine, settings.partitions)), dependencies=guarded)
     app.include_router(customers_router(StandingReads(engine, settings.partitions)), dependencies=guarded)
     app.include_router(lifecycles_router(LifecycleReads(engine)), dependencies=guarded)
     app.include_router(stream_router(settings), dependencies=guarded)

@@ -34,7 +34,8 @@ HISTORY = text("""
     WHERE customer_id = :customer_id
       AND (CAST(:lifecycle AS text) IS NULL OR lifecycle = :lifecycle)
       AND (:everything OR fact = 'move')
-      AND (CAST(:at AS bigint) IS NULL OR (occurred_at, lifecycle, no) > (:at, CAST(:after AS text), :no))
+      AND (CAST(:at AS bigint) IS NULL
+           OR (occurred_at, lifecycle, no) > (:at, CAST(:after AS text), CAST(:no AS bigint)))
     ORDER BY occurred_at, lifecycle, no
     LIMIT :limit
 """)

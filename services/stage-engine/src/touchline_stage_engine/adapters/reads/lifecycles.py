@@ -70,6 +70,33 @@ STALLED = text("""
     LIMIT :limit
 """)
 
+# Customers who are stalled, or whose last move was backward; worst first: by level of stall, then the longest since.
+# Reads the lifecycle's recent backward moves by their index, and its customers once.
+SLIPPING = text("""
+    WITH slipped AS (
+        SELECT h.customer_id, h.from_stage, h.move, h.occurred_at, h.reason_text
+        FROM history h
+        WHERE h.lifecycle = :name AND h.occurred_at >= :slipped_since
+          AND h.fact = 'move' AND h.move IN ('regress', 'lapse')
+          AND NOT EXISTS (
+              SELECT FROM history n
+              WHERE n.customer_id = h.customer_id AND n.lifecycle = h.lifecycle AND n.no > h.no AND n.fact = 'move'
+          )
+    ),
+    worst AS (
+        SELECT s.customer_id, s.stage, s.entered_at, s.stalled_level, -s.stalled_level AS rank,
+               coalesce(s.stalled_since, slipped.occurred_at) AS since,
+               slipped.from_stage, slipped.move, slipped.occurred_at AS slipped_at, slipped.reason_text
+        FROM stages s LEFT JOIN slipped ON slipped.customer_id = s.customer_id
+        WHERE s.lifecycle = :name AND (s.stalled_level > 0 OR slipped.customer_id IS NOT NULL)
+    )
+    SELECT * FROM worst
+    WHERE CAST(:rank AS bigint) IS NULL
+       OR (rank, since, customer_id) > (:rank, CAST(:since AS bigint), CAST(:after AS text) COLLATE "C")
+    ORDER BY rank, since, customer_id
+    LIMIT :limit
+""")
+
 # Touchpoints by the stage they found the customer in: the one that causes a move counts in the stage it leaves.
 EFFORT = text("""
     WITH spans AS (
@@ -82,7 +109,9 @@ EFFORT = text("""
            count(*) FILTER (WHERE t.flags & 4 = 0) AS inbound,
            count(*) FILTER (WHERE t.type = ANY(:feedback)) AS feedback,
            count(*) FILTER (WHERE t.type = 'feedback_asked') AS feedback_asked,
+           -- Longer than a year is no meeting, and would overflow the sum some day.
            coalesce(sum(CASE WHEN json_typeof(t.properties -> 'minutes') = 'number'
+                              AND abs(CAST(t.properties ->> 'minutes' AS double precision)) <= 525600
                              THEN CAST(t.properties ->> 'minutes' AS double precision) END), 0) AS minutes,
            count(DISTINCT t.customer_id) AS customers
     FROM spans
@@ -189,6 +218,31 @@ class LifecycleReads:
             for row in rows
         ]
         return page_of(items, limit, ("_since", "_customer"))
+
+    async def slipping(self, name: str, slipped_since: int, limit: int, cursor: str | None) -> Page:
+        """Stalled customers, and those whose last move was backward (at or after an instant), worst first."""
+        rank, since, after = decode_cursor(cursor, int, int, str) or (None, None, None)
+        rows = await self._rows(
+            SLIPPING, name=name, slipped_since=slipped_since, rank=rank, since=since, after=after, limit=limit + 1
+        )
+        items = [
+            {
+                "customer_id": row["customer_id"],
+                "stage": row["stage"],
+                "entered_at": _time(row["entered_at"]),
+                "stalled_level": row["stalled_level"],
+                "since": _time(row["since"]),
+                "slipped_from": row["from_stage"],
+                "slipped_by": row["move"],
+                "slipped_at": _time(row["slipped_at"]),
+                "reason": row["reason_text"],
+                "_rank": row["rank"],
+                "_since": row["since"],
+                "_customer": row["customer_id"],
+            }
+            for row in rows
+        ]
+        return page_of(items, limit, ("_rank", "_since", "_customer"))
 
     async def effort(self, definition: Definition) -> list[dict[str, Any]]:
         """By stage: what the company did, what customers did, and how much of it was feedback."""

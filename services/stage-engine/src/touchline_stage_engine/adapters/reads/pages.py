@@ -46,7 +46,7 @@ def decode_cursor(cursor: str | None, *kinds: type) -> list[Any] | None:
         return None
     try:
         key = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         raise BadCursorError(f"{cursor!r} is no cursor of this list: take `next` of the page before") from None
     if not isinstance(key, list) or len(key) != len(kinds):
         raise BadCursorError(f"{cursor!r} is no cursor of this list: take `next` of the page before")
@@ -57,8 +57,10 @@ def decode_cursor(cursor: str | None, *kinds: type) -> list[Any] | None:
 
 
 def _comes_from_us(value: Any) -> bool:
-    """PostgreSQL takes no number beyond bigint and no NUL, so no cursor of ours has one."""
-    return abs(value) < 1 << 62 if isinstance(value, int) else "\x00" not in value
+    """PostgreSQL takes no number beyond bigint, no NUL and no half of a surrogate pair: no cursor of ours has one."""
+    if isinstance(value, int):
+        return abs(value) < 1 << 62
+    return "\x00" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def page_of(rows: Sequence[dict[str, Any]], limit: int, key: Sequence[str]) -> Page:

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from touchline_runtime.problems import Problem
 
 from touchline_stage_engine.adapters.reads.standing import StandingReads
+from touchline_stage_engine.entrypoints.api.answers import Customer, problems
 from touchline_stage_engine.entrypoints.api.parameters import CustomerId, customer
 
 _EXAMPLE = {
@@ -37,8 +38,9 @@ def customers_router(reads: StandingReads) -> APIRouter:
         description="An alias leads to the customer it was merged into.",
         responses={
             200: {"content": {"application/json": {"example": _EXAMPLE}}},
-            404: {"description": "no touchpoint of them has been folded"},
+            **problems(not_found="no touchpoint of them has been folded"),
         },
+        response_model=Customer,
     )
     async def standing(customer_id: CustomerId) -> dict[str, Any]:
         found = await reads.standing(customer(customer_id), time.time_ns() // 1000)

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Path, Query
 from touchline_runtime.problems import Problem
 
 from touchline_stage_engine.adapters.reads.customers import CustomerReads
+from touchline_stage_engine.entrypoints.api.answers import Conflict, FactTold, Page, Touchpoint, Whereabouts, problems
 from touchline_stage_engine.entrypoints.api.parameters import DEFAULT, Cursor, CustomerId, Limit, customer, storable
 
-NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "nobody has seen it"}}
+NOT_FOUND = problems(not_found="nobody has seen them")
 
 
 def customer_reads_router(reads: CustomerReads) -> APIRouter:
@@ -25,6 +26,7 @@ def customer_reads_router(reads: CustomerReads) -> APIRouter:
         "/v1/customers/{customer_id:path}/touchpoints",
         summary="A customer's touchpoints, in the order they are folded",
         responses=NOT_FOUND,
+        response_model=Page[Touchpoint],
     )
     async def touchpoints(customer_id: CustomerId, limit: Limit = DEFAULT, cursor: Cursor = None) -> dict[str, Any]:
         return (await reads.touchpoints(await who(customer_id), limit, cursor)).to_json()
@@ -33,6 +35,7 @@ def customer_reads_router(reads: CustomerReads) -> APIRouter:
         "/v1/customers/{customer_id:path}/history",
         summary="A customer's moves: the canonical fold, oldest first",
         responses=NOT_FOUND,
+        response_model=Page[FactTold],
     )
     async def history(
         customer_id: CustomerId,
@@ -48,7 +51,8 @@ def customer_reads_router(reads: CustomerReads) -> APIRouter:
     @router.get(
         "/v1/touchpoints/{source}/{touchpoint_id:path}",
         summary="What became of a touchpoint",
-        responses={404: {"description": "not folded: not accepted, not read yet, dead-lettered, or erased"}},
+        responses=problems(not_found="not folded: not accepted, not read yet, dead-lettered, or erased"),
+        response_model=Whereabouts,
     )
     async def touchpoint(
         source: Annotated[str, Path(description="the source's name", examples=["shop"])],
@@ -78,7 +82,12 @@ def customer_reads_router(reads: CustomerReads) -> APIRouter:
             "customers": sorted({copy["merged_into"] or copy["customer_id"] for copy in copies}),
         }
 
-    @router.get("/v1/identity-conflicts", summary="Known customers that a link would have joined, one row a pair")
+    @router.get(
+        "/v1/identity-conflicts",
+        summary="Known customers that a link would have joined, one row a pair",
+        responses=problems(),
+        response_model=Page[Conflict],
+    )
     async def identity_conflicts(limit: Limit = DEFAULT, cursor: Cursor = None) -> dict[str, Any]:
         return (await reads.conflicts(limit, cursor)).to_json()
 

@@ -23,7 +23,7 @@ DEFAULT = DEFAULT_LIMIT
 
 def storable(text: str, what: str) -> str:
     """A text from a path or query that PostgreSQL can compare; nothing is stored under any other."""
-    if "\x00" in text or not text.isprintable():
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise Problem(404, f"no such {what}: ids hold no control characters", type="not-found")
     return text
 

@@ -11,6 +11,7 @@ from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.topics import STAGE_CHANGES
 
 from touchline_stage_engine.adapters.fact_stream import BadPlaceError, Place, Told, follow
+from touchline_stage_engine.entrypoints.api.answers import problems
 
 HEARTBEAT_SECONDS = 1.0
 """How often a silent stream looks whether it should end; a comment is sent every tenth time."""
@@ -29,8 +30,8 @@ def stream_router(settings: ServiceSettings) -> APIRouter:
         description="Each event's `event` is the CloudEvent's type and its `data` the fact's JSON. Take a stream up "
         "again with `Last-Event-ID`, as browsers do by themselves: nothing is missed in between.",
         responses={
+            **problems(),
             200: {"content": {"text/event-stream": {}}, "description": "an endless stream"},
-            503: {"description": f"Kafka does not answer, or {MAX_STREAMS} streams are open"},
         },
         response_class=StreamingResponse,
     )

@@ -1,0 +1,26 @@
+"""An engine over a few hundred lives, for everything that asks it over HTTP."""
+
+import secrets
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from touchline_devstack.stack import Stack
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from api_world import ApiWorld
+
+
+@pytest.fixture(scope="session")
+def api(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiWorld]:
+    """A running engine that has folded the posted touchpoints."""
+    name = f"test_engine_api_{secrets.token_hex(4)}"
+    url = stack.create_database(name)
+    try:
+        folder = tmp_path_factory.mktemp("api")
+        with ApiWorld.open(stack.kafka_bootstrap, url, f"t{secrets.token_hex(5)}", folder) as one:
+            yield one
+    finally:
+        stack.drop_database(name)
