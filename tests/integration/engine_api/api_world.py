@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -73,14 +72,17 @@ def lives(seed: random.Random, now: datetime) -> Iterator[dict[str, Any]]:
     yield touchpoint("huge-2", now - timedelta(days=1), "purchased", customer_id="huge", properties={"value": 1e308})
 
 
-@dataclass
 class ApiWorld:
     """An engine, what it was given, and how to ask it."""
 
-    environment: dict[str, str]
-    folder: Path
-    engine: Service
-    posted: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    def __init__(self, environment: dict[str, str], folder: Path, engine: Service) -> None:
+        self.environment = environment
+        self.folder = folder
+        self.engine = engine
+        self.posted: list[dict[str, Any]] = []
+
+    def __repr__(self) -> str:
+        return f"ApiWorld({self.engine.url})"
 
     @classmethod
     @contextmanager

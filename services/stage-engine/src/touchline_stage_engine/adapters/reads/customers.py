@@ -48,13 +48,13 @@ TOUCHPOINT = text("""
     ORDER BY original_key NULLS FIRST, customer_id
 """)
 
-# Refused links, the least one a pair of customers.
+# Refused links, the least one a pair of customers, as the lesser of its two ends tells it.
 CONFLICTS = text("""
     SELECT customer_a, customer_b, key, other, occurred_at, touchpoint_id, source
     FROM (
         SELECT DISTINCT ON (customer_a, customer_b) *
         FROM identity_conflicts
-        ORDER BY customer_a, customer_b, occurred_at, touchpoint_id, source
+        ORDER BY customer_a, customer_b, occurred_at, touchpoint_id, source, key, other
     ) AS pairs
     WHERE CAST(:a AS text) IS NULL OR (customer_a, customer_b) > (CAST(:a AS text) COLLATE "C", :b)
     ORDER BY customer_a, customer_b
