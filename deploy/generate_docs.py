@@ -13,13 +13,18 @@ from pydantic.fields import FieldInfo
 from touchline_ingest import metrics as ingest_metrics
 from touchline_ingest.settings import IngestSettings
 from touchline_notifier import metrics as notifier_metrics
+from touchline_notifier.core.play import json_schema as play_schema
 from touchline_notifier.settings import NotifierSettings
 from touchline_runtime.metrics import declared_in
 from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.compatibility import incompatibilities
 from touchline_schemas.export import asyncapi, event_models, example, json_schema, published_schema
 from touchline_schemas.topics import TOPICS
+from touchline_stage_engine import builtin
 from touchline_stage_engine import metrics as stage_engine_metrics
+from touchline_stage_engine.core.definition import json_schema as lifecycle_schema
+from touchline_stage_engine.core.mermaid import page
+from touchline_stage_engine.core.reading import read_definition
 from touchline_stage_engine.settings import StageEngineSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -61,6 +66,10 @@ def topics_page() -> str:
             first = " ".join((model.__doc__ or "").split("\n\n")[0].split())
             lines += [f"### {event}", "", first, "", "```json", _json(example(event)).rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def lifecycles_page() -> str:
+    return page([read_definition(builtin.text_of(name), builtin.file_of(name)) for name in builtin.NAMES])
 
 
 def settings_page() -> str:
@@ -140,6 +149,9 @@ def pages() -> dict[str, Callable[[], str]]:
         "docs/topics.md": topics_page,
         "docs/asyncapi.json": lambda: _json(asyncapi()),
         "docs/settings.md": settings_page,
+        "docs/play.schema.json": lambda: _json(play_schema()),
+        "docs/lifecycle.schema.json": lambda: _json(lifecycle_schema()),
+        "docs/lifecycles.md": lifecycles_page,
         "docs/metrics.md": metrics_page,
     }
     for event, model in event_models().items():

@@ -1,7 +1,4 @@
-"""The page of lifecycles and the schema for editors say what the definitions say."""
-
-import importlib.util
-from pathlib import Path
+"""The diagrams of lifecycles and the schema for editors say what the definitions say."""
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -10,18 +7,6 @@ from touchline_stage_engine.core.definition import json_schema
 from touchline_stage_engine.core.document import read_document
 from touchline_stage_engine.core.mermaid import draw
 from touchline_stage_engine.core.reading import read_definition
-
-DOCS = Path(__file__).parents[3] / "docs"
-
-
-def test_the_documents_made_from_definitions_are_current() -> None:
-    spec = importlib.util.spec_from_file_location("make_lifecycles", DOCS / "make_lifecycles.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for name, text in module.contents().items():
-        assert (DOCS / name).read_text(encoding="utf-8") == text, "run docs/make_lifecycles.py"
 
 
 def test_editors_accept_what_ships() -> None:

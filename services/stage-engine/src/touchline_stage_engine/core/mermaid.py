@@ -45,7 +45,7 @@ def page(definitions: Iterable[Definition]) -> str:
         "",
         "Six published models of the customer relationship, each a definition that runs as it is. A company copies one",
         "and edits it; `touchline-stage-engine check FILE` says whether it may run, and draws it. The thresholds are",
-        "ours, to be changed. This page is made from the definitions by `docs/make_lifecycles.py`.",
+        "ours, to be changed. This page is made from the definitions by `make docs`.",
         "",
     ]
     for definition in definitions:
