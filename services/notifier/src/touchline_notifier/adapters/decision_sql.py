@@ -164,7 +164,8 @@ SET endpoint    = excluded.endpoint,
 """
 
 RETRYING = """
--- Actions whose delivery was tried and has not arrived yet: the customer may have moved on meanwhile.
+-- Actions whose delivery was tried and has not arrived yet, or stands behind an endpoint's open breaker: the customer
+-- may have moved on meanwhile. What was decided just now is on its way, and goes.
 SELECT action.action_id, action.play, action.fact, action.customer_id, action.channel, action.endpoint,
        action.priority, action.outcome, action.reason_code, action.reason, action.decide_at, action.decided_at,
        action.counts, action.events
@@ -173,7 +174,7 @@ JOIN notifier.deliveries AS delivery USING (action_id)
 WHERE action.customer_id = ANY($1)
   AND action.outcome = 'decided'
   AND delivery.status = 'pending'
-  AND delivery.attempts > 0
+  AND (delivery.attempts > 0 OR delivery.created_at < now() - interval '1 minute')
 ORDER BY action.action_id
 FOR UPDATE
 """
