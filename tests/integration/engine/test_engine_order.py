@@ -94,6 +94,8 @@ async def test_of_two_contents_under_one_id_the_smaller_stays_whichever_came_fir
     await world.post([both[order[1]]])
     await world.folded(2)
     await agree(world, [early])
+    got = await world.get("/v1/customers/c1")
+    assert got["last_touchpoint_at"].startswith("2020-")
     (row,) = await world.sql("SELECT sum(conflicts) AS n FROM partitions")
     assert row["n"] == 1
 

@@ -15,8 +15,13 @@ from touchline_stage_engine.core.reading import read_definition
 from touchline_stage_engine.core.state import StageState
 from touchline_stage_engine.core.timeline import UnknownVersionError
 
+# The last touchpoint is looked up: a content that lost to a smaller one is gone from the table, while `seen_at`
+# never falls.
 CUSTOMER = text("""
-    SELECT customer_id, touchpoints, seen_at, states, merged_into
+    SELECT customer_id, touchpoints, states, merged_into,
+           COALESCE(
+               (SELECT max(t.occurred_at) FROM touchpoints t WHERE t.customer_id = :customer_id), seen_at
+           ) AS last_at
     FROM customers
     WHERE partition = :partition AND customer_id = :customer_id
 """)
@@ -58,7 +63,7 @@ class StandingReads:
             "customer_id": key,
             "aliases": list(aliases),
             "touchpoints": row["touchpoints"],
-            "last_touchpoint_at": None if row["seen_at"] is None else to_wire(from_micros(row["seen_at"])),
+            "last_touchpoint_at": None if row["last_at"] is None else to_wire(from_micros(row["last_at"])),
             "stages": _stages(orjson.loads(bytes(row["states"])), folds),
         }
 
