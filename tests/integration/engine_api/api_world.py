@@ -5,6 +5,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -127,7 +128,8 @@ class ApiWorld:
     def post(self, touchpoints: Iterable[dict[str, Any]]) -> None:
         """Write touchpoints to their topic, as ingest does."""
         posted = list(touchpoints)
-        asyncio.run(self._post(posted))
+        with ThreadPoolExecutor(1) as elsewhere:  # the caller's thread may have a loop of its own
+            elsewhere.submit(asyncio.run, self._post(posted)).result()
         self.posted += posted
 
     async def _post(self, posted: list[dict[str, Any]]) -> None:

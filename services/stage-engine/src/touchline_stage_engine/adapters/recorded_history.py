@@ -77,6 +77,7 @@ class HistoryFile:
         self._path = path
         self._links: dict[tuple[str, str], Weight] = {}
         self.lines = 0
+        self.good = 0
         self.bad = 0
         self.bad_lines: list[BadLine] = []
         """The first of those that are bad."""
@@ -158,6 +159,7 @@ class HistoryFile:
                 if len(self.bad_lines) < BAD_LINES_KEPT:
                     self.bad_lines.append(found)
                 continue
+            self.good += 1
             self._link(found)
             one = found.touchpoint
             yield (

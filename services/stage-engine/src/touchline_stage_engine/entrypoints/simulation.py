@@ -143,10 +143,9 @@ def _from_file(path: Path, simulation: Simulation, until: str) -> Simulated:
             raise ConfigurationError(f"{path} can't be read: {error.strerror}") from None
         with _progress("reading (bytes)", size) as (progress, task):
             history.read(lambda read: progress.advance(task, read))
-        if history.bad and history.bad == history.lines:
-            raise ConfigurationError(
-                f"{path}: no line is a touchpoint. Line {history.bad_lines[0].line}: {history.bad_lines[0].error}"
-            )
+        if not history.good:
+            first = f" Line {history.bad_lines[0].line}: {history.bad_lines[0].error}" if history.bad else ""
+            raise ConfigurationError(f"{path}: no line is a touchpoint.{first}")
         with _progress("folding customers", history.customers()) as (progress, task):
             for life in history.lives():
                 simulation.add(life.customer_id, life.touchpoints)
