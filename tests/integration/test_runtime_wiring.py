@@ -90,6 +90,7 @@ async def test_services_that_start_together_migrate_once(
 
     migrations = [database.migrate(settings, package="migrations_of_a_test", schema="a_service") for _ in range(3)]
     await asyncio.gather(*migrations)
+    await database.migrate(settings, package="migrations_of_a_test", schema="a_service")
 
     async with database.pool(settings, application_name="test", search_path="a_service") as pool:
         assert await pool.fetchval("SELECT count(*) FROM things") == 0

@@ -1,6 +1,7 @@
 """PostgreSQL wiring: pools and engines with safe settings, and migrations that run once at a time."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,8 +10,6 @@ from typing import Any
 
 import asyncpg
 import structlog
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -132,6 +131,8 @@ async def migrate(settings: ServiceSettings, *, package: str, schema: str) -> No
         schema: the PostgreSQL schema that is the service's own; made when missing.
     """
     await _until_it_answers(settings)
+    if await _is_at_head(settings, package, schema):
+        return
     engine = create_async_engine(dsn(settings).replace("postgresql://", "postgresql+asyncpg://", 1))
     try:
         async with engine.begin() as connection:
@@ -143,7 +144,26 @@ async def migrate(settings: ServiceSettings, *, package: str, schema: str) -> No
     log.info("migrated", schema=schema)
 
 
+async def _is_at_head(settings: ServiceSettings, package: str, schema: str) -> bool:
+    """Whether there is nothing to migrate. A restart needn't wait for Alembic to be loaded to find that out."""
+    written = [path.read_text() for path in (files(package) / "versions").iterdir() if path.name.endswith(".py")]
+    revisions = {match[1] for text in written for match in re.finditer(r'^revision = "(.+)"$', text, re.MULTILINE)}
+    replaced = {match[1] for text in written for match in re.finditer(r'^down_revision = "(.+)"$', text, re.MULTILINE)}
+    connection = await asyncpg.connect(dsn(settings), timeout=10)
+    try:
+        found = await connection.fetchval(f'SELECT version_num FROM "{schema}".alembic_version')  # noqa: S608
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return False
+    finally:
+        await connection.close()
+    return {found} == revisions - replaced
+
+
 def _upgrade(connection: Connection, package: str, schema: str) -> None:
+    # Loaded here, because a start that finds nothing to migrate has no use for it.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(files(package)))
     config.set_main_option("path_separator", "os")
