@@ -1,5 +1,6 @@
 """The notifier's API and pages, and the way out for customers."""
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -126,6 +127,12 @@ async def test_actions_deliveries_and_results_can_be_asked_for(world: World) -> 
 
             await eventually(again)
             assert receiver.counts()["duplicates"] >= 1
+            before = len(receiver.arrived)
+            by_command = world.start("replay", delivery["id"])
+            assert await asyncio.to_thread(by_command.popen.wait, 60) == 0
+            await eventually(again)
+            nowhere = world.start("replay", "00000000-0000-0000-0000-000000000000")
+            assert await asyncio.to_thread(nowhere.popen.wait, 60) == 1
             assert (await client.get(f"/v1/deliveries/{delivery['id']}")).json()["message"]["type"]
 
             for address, status in (

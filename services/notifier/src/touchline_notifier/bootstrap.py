@@ -5,7 +5,9 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
+from uuid import UUID
 
 import asyncpg
 import orjson
@@ -20,6 +22,7 @@ from touchline_runtime.process import run as run_process
 from touchline_schemas.topics import TOPICS
 
 from touchline_notifier.adapters import decision_sql as sql
+from touchline_notifier.adapters import delivery_queue
 from touchline_notifier.adapters.channels.email import EmailChannel
 from touchline_notifier.adapters.channels.guarded_http import GuardedHttp
 from touchline_notifier.adapters.channels.registry import check_endpoints, load_channels
@@ -268,6 +271,15 @@ async def serve(settings: NotifierSettings) -> Failed | None:
         api = _api(built, rulebook)
         app = build_api(api, version=VERSION, health=built.health, metrics=built.metrics)
         return await run_process(app, sock, [], settings=settings)
+
+
+async def replay(settings: NotifierSettings, deliveries: Sequence[UUID]) -> dict[UUID, str | None]:
+    """Have deliveries tried again from the start; each one's status then, None where there is no such delivery."""
+    async with (
+        database.pool(settings, application_name="touchline-notifier-replay", size=1) as pool,
+        pool.acquire() as connection,
+    ):
+        return {one: await delivery_queue.replay(connection, one, datetime.now(UTC)) for one in deliveries}
 
 
 async def switch(settings: NotifierSettings, *, sending: bool, reason: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import orjson
 import typer
@@ -123,6 +124,22 @@ def resume() -> None:
     """Switch sending on again."""
     with explained():
         uvloop.run(bootstrap.switch(read_settings(NotifierSettings), sending=True, reason=None))
+
+
+@app.command()
+def replay(
+    deliveries: Annotated[list[UUID], typer.Argument(metavar="ID…", help="Deliveries, as /v1/deliveries names them.")],
+) -> None:
+    """Try deliveries again from the start, each under the same id; a running notifier sends them.
+
+    Exit code 1 when one of them does not exist.
+    """
+    with explained():
+        told = uvloop.run(bootstrap.replay(read_settings(NotifierSettings), deliveries))
+        for delivery, status in told.items():
+            typer.echo(f"{delivery} {status or 'does not exist'}")
+        if None in told.values():
+            raise typer.Exit(1)
 
 
 @app.command()
