@@ -1,0 +1,54 @@
+"""Kafka or PostgreSQL gone in the middle of work: it says so, goes on by itself, and every action is done once."""
+
+import asyncio
+
+import httpx
+import pytest
+from notifier_checks import CUSTOMERS, PLAY, check, everything_sent
+from notifier_world import SECRET, Process, World, eventually
+from touchline_devstack.receivers import Answer, WebhookReceiver
+from touchline_devstack.stack import Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.faults]
+
+
+async def post(world: World, customers: range, facts: list[str]) -> None:
+    for number in customers:
+        await world.touchpoint(f"c-{number}")
+        facts.append(await world.stalled(f"c-{number}"))
+
+
+async def says_that_it_can_not_work(process: Process) -> bool:
+    async with httpx.AsyncClient(timeout=5) as client:
+        alive = await client.get(f"{process.url}/healthz")
+        ready = await client.get(f"{process.url}/readyz")
+    return alive.status_code == 200 and ready.status_code == 503
+
+
+@pytest.mark.parametrize("server", ["kafka", "postgres"])
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_a_server_goes_away_in_the_middle_of_work_and_comes_back(
+    world: World, stack: Stack, server: str, how: str
+) -> None:
+    half = CUSTOMERS // 2
+    with WebhookReceiver([SECRET]) as receiver:
+        receiver.answer = lambda arrived: Answer(pause_seconds=0.1)
+        world.crm(receiver)
+        world.play(PLAY)
+        process = await world.start().ready()
+        facts: list[str] = []
+        await post(world, range(half), facts)
+
+        async def under_way() -> bool:
+            return len(receiver.arrived) > 10
+
+        await eventually(under_way)
+        await asyncio.to_thread(getattr(stack, f"{how}_{server}"))
+        try:
+            await eventually(lambda: says_that_it_can_not_work(process))
+        finally:
+            await asyncio.to_thread(getattr(stack, f"start_{server}"))
+        await post(world, range(half, CUSTOMERS), facts)
+        check(await everything_sent(world, facts), facts, receiver)
+        await process.ready()
+        assert process.popen.poll() is None
