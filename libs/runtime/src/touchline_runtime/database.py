@@ -1,6 +1,7 @@
 """PostgreSQL wiring: pools and engines with safe settings, and migrations that run once at a time."""
 
 import asyncio
+import hashlib
 import re
 import time
 from collections.abc import AsyncIterator
@@ -38,6 +39,18 @@ UNREACHABLE = (
 def dsn(settings: ServiceSettings) -> str:
     """The database's address, for asyncpg."""
     return settings.need("database_url").database_url.get_secret_value()
+
+
+def schema_of(settings: ServiceSettings, service: str) -> str:
+    """The PostgreSQL schema of a service in this deployment: another topic prefix is another deployment, with its own
+    tables. The default prefix has the schema with the service's plain name.
+    """
+    prefix = settings.topic_prefix
+    if prefix == type(settings).model_fields["topic_prefix"].default:
+        return service
+    if len(prefix) > 40:  # PostgreSQL cuts names at 63 bytes
+        prefix = prefix[:24] + hashlib.sha256(prefix.encode()).hexdigest()[:16]
+    return f"{service}_{prefix}"
 
 
 async def _until_it_answers(settings: ServiceSettings) -> None:
