@@ -14,8 +14,9 @@ from touchline_runtime.process import listen
 
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """A server that gives a head 0.3 s."""
+    """A server that gives a head, or the rest of a body nobody reads, 0.3 s."""
     monkeypatch.setattr(http_protocol, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(http_protocol, "LEFT_OVER_SECONDS", 0.3)
     app = FastAPI()
 
     @app.get("/")
@@ -75,5 +76,36 @@ async def test_a_quiet_connection_between_requests_is_kept_and_its_next_request_
         assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
         await asyncio.sleep(0.5)
     writer.write(request[:-4])
+    assert await closed(reader) == b""
+    writer.close()
+
+
+async def test_a_blank_line_instead_of_a_request_does_not_hold_the_connection(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    await reader.readuntil(b"ok")
+    writer.write(b"\r\n")
+    assert await closed(reader) == b""
+    writer.close()
+
+
+async def test_a_body_that_drips_on_after_the_answer_ends_the_connection(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n")
+    await reader.readuntil(b"ok")
+    drip = asyncio.create_task(_drip(writer))
+    with contextlib.suppress(ConnectionResetError):
+        assert await closed(reader) == b""
+    drip.cancel()
+    writer.close()
+
+
+async def test_after_a_body_left_over_the_next_request_is_answered_or_waited_for_in_vain(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    request = b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n"
+    for _ in range(2):
+        writer.write(request)
+        await reader.readuntil(b"ok")
+        writer.write(b"left")
     assert await closed(reader) == b""
     writer.close()
