@@ -102,3 +102,20 @@ def test_it_serves_health_from_the_start() -> None:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=10)
     assert process.returncode == 0
+
+
+def test_started_with_few_files_allowed_it_takes_as_many_as_it_may() -> None:
+    lowered = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))\n{PROGRAM}"
+    environment = os.environ | {"TOUCHLINE_HTTP_PORT": "0"}
+    with subprocess.Popen(
+        [sys.executable, "-c", lowered], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        url = f"http://127.0.0.1:{port}/healthz"
+        with urllib.request.urlopen(url) as answer:
+            assert answer.status == 200
+        limits = Path(f"/proc/{process.pid}/limits").read_text()
+        process.send_signal(signal.SIGTERM)
+    (files,) = [line for line in limits.splitlines() if line.startswith("Max open files")]
+    assert files.split()[3:5] == ["4096", "4096"]

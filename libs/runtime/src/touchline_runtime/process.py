@@ -1,6 +1,7 @@
 """One process: an HTTP server and long-running components in one event loop, started and stopped in good order."""
 
 import asyncio
+import resource
 import signal
 import socket
 import sys
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 log = structlog.get_logger(__name__)
+
+_MOST_FILES = 65_536
 
 
 class Component(Protocol):
@@ -77,6 +80,18 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
+def raise_file_limit() -> None:
+    """Allow this process as many open files as it may have, within reason.
+
+    A connection is a file. Many systems start a process with 1024 and let it have more, since ``select`` can't count
+    further (nothing here uses it): a thousand idle connections would keep everybody else out.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def run(
     app: "FastAPI", sock: socket.socket, components: Sequence[Component], *, settings: ServiceSettings
 ) -> Failed | None:
@@ -86,6 +101,7 @@ async def run(
     all within ``shutdown_timeout_seconds``. A second signal ends the process at once. Answers that would go on for
     ever (streams) have to end when ``app.state.stopping`` is set.
     """
+    raise_file_limit()
     stopping = asyncio.Event()
     stop_requested = asyncio.Event()
     app.state.stopping = stop_requested
