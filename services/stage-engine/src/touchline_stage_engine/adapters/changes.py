@@ -26,7 +26,7 @@ HISTORY_COLUMNS = (
     "backfill",
 )  # fmt: skip
 CHECKPOINT_COLUMNS = ("customer_id", "occurred_at", "id", "source", "states")
-OUTBOX_COLUMNS = ("partition", "id", "topic", "target_partition", "key", "headers", "value")
+OUTBOX_COLUMNS = ("partition", "first_id", "last_id", "records")
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
 """What the engine sends: facts, latest stages, tombstones, identity messages and dead letters, as records to relay."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import msgpack
 import orjson
 from touchline_schemas import dead_letters, topics
 from touchline_schemas.cloudevents import Headers
@@ -33,14 +34,19 @@ class Outgoing(NamedTuple):
     headers: Headers
     value: bytes | None
 
-    def dump_headers(self) -> bytes:
-        """The column ``headers``."""
-        return orjson.dumps([(name, value.decode("latin-1")) for name, value in self.headers])
+
+def pack(records: Sequence[Outgoing]) -> bytes:
+    """Records as a row of the outbox holds them (MessagePack: their keys, headers and values are bytes)."""
+    packed: bytes = msgpack.packb(records)
+    return packed
 
 
-def load_headers(raw: bytes) -> Headers:
-    """What ``dump_headers`` wrote."""
-    return [(name, value.encode("latin-1")) for name, value in orjson.loads(raw)]
+def unpack(packed: bytes) -> list[Outgoing]:
+    """What `pack` packed."""
+    return [
+        Outgoing(topic, partition, key, [(name, content) for name, content in headers], value)
+        for topic, partition, key, headers, value in msgpack.unpackb(packed)
+    ]
 
 
 def wire(micros: int) -> str:

@@ -233,14 +233,13 @@ class Tenure:
         changes = batch.changes
         self._folding.tell_latest_stages()
         first = await self._ledger.finish(changes.counts, changes.rebuilds, len(changes.outbox))
-        self._rows = await store.write(connection, self._partition, changes, self._folding.names, first, clock())
+        await store.write(connection, self._partition, changes, self._folding.names, first, clock())
 
     def _committed(self, batch: Batch) -> None:
         changes, position = batch.changes, self._ledger.position
-        position.last_outbox_id += len(changes.outbox)
         if changes.outbox:
-            self._relay.offer(self._rows, changes.outbox)
-        self._rows = []
+            self._relay.offer(position.last_outbox_id + 1, changes.outbox)
+        position.last_outbox_id += len(changes.outbox)
         self._shared.intake.done(self._partition, position.touchpoints, position.identity)
         wakes = [customer.wake_at for customer in changes.customers.values() if customer.wake_at is not None]
         if wakes and (self._next_wake is None or min(wakes) < self._next_wake):
@@ -260,6 +259,7 @@ class Tenure:
             (declared.TOUCHPOINTS_DUPLICATE, "duplicates"),
             (declared.TOUCHPOINTS_CONFLICTING, "conflicts"),
             (declared.TOUCHPOINTS_LATE, "late"),
+            (declared.TOUCHPOINTS_READ_AGAIN, "read_again"),
             (declared.TOUCHPOINTS_ERASED, "erased"),
         ):
             if counts[name] > 0:

@@ -25,7 +25,7 @@ from touchline_stage_engine.adapters import statements
 from touchline_stage_engine.adapters.errors import DatabaseAwayError, FencedError, KafkaAwayError
 from touchline_stage_engine.adapters.ledger import Ledger
 from touchline_stage_engine.adapters.outgoing import STAGE_CHANGES as STAGE_CHANGES_CODE
-from touchline_stage_engine.adapters.outgoing import TOPIC_OF, load_headers
+from touchline_stage_engine.adapters.outgoing import TOPIC_OF, Outgoing, unpack
 from touchline_stage_engine.settings import StageEngineSettings
 
 log = structlog.get_logger(__name__)
@@ -34,20 +34,22 @@ TRANSACTION_RECORDS = 2000
 """Records of a Kafka transaction at most: small and short."""
 WAITING_LIMIT = 4_000
 """Records in memory beyond which folding waits for the relay."""
+_ROWS_AT_ONCE = 4
 _PATIENCE = 30.0
 _CLEAR_EVERY = 1.0
 
 
 class Waiting(NamedTuple):
-    """An outbox row to publish."""
+    """Records of the outbox that follow each other, numbered from `first_id`."""
 
-    id: int
-    topic: int
-    partition: int | None
-    key: bytes | None
-    headers: list[tuple[str, bytes]]
-    value: bytes | None
+    first_id: int
+    records: list[Outgoing]
     committed_at: float
+
+    @property
+    def last_id(self) -> int:
+        """The number of the last one."""
+        return self.first_id + len(self.records) - 1
 
 
 class Relay:
@@ -63,7 +65,9 @@ class Relay:
         self._progress = TopicPartition(STAGE_CHANGES.full_name(settings.topic_prefix), self._partition)
         self._group = f"{settings.topic_prefix}.relay"
         self._producer: AIOKafkaProducer | None = None
-        self._waiting: deque[Waiting] = deque()
+        self._queue: deque[Waiting] = deque()
+        self.waiting = 0
+        """Records committed in the database and not published."""
         self._changed = asyncio.Event()
         self._published = asyncio.Event()
         self._room = asyncio.Event()
@@ -111,29 +115,21 @@ class Relay:
         found = offsets.get(self._progress)
         return 0 if found is None else max(0, int(found.offset))
 
-    def offer(self, rows: list[tuple[Any, ...]], records: list[Any]) -> None:
-        """Queue what a transaction has committed, in order."""
-        now = time.monotonic()
-        for row, record in zip(rows, records, strict=True):
-            self._waiting.append(
-                Waiting(row[1], record.topic, record.partition, record.key, record.headers, record.value, now)
-            )
+    def offer(self, first_id: int, records: list[Outgoing]) -> None:
+        """Queue what a transaction has committed, in order; its records are numbered from `first_id`."""
+        self._queue.append(Waiting(first_id, records, time.monotonic()))
+        self.waiting += len(records)
         self._changed.set()
-        if len(self._waiting) > WAITING_LIMIT:
+        if self.waiting > WAITING_LIMIT:
             self._room.clear()
 
     async def room(self) -> None:
         """Wait until the relay has caught up enough for more."""
         await self._room.wait()
 
-    @property
-    def waiting(self) -> int:
-        """Records committed in the database and not published."""
-        return len(self._waiting)
-
     async def drained(self) -> None:
         """Wait until everything offered so far is published."""
-        while self._waiting or self.relayed_through < self._stored_through:
+        while self.waiting or self.relayed_through < self._stored_through:
             self._published.clear()
             await self._published.wait()
 
@@ -148,7 +144,7 @@ class Relay:
             await self._publish_stored()
             self._published.set()
             while True:
-                if not self._waiting:
+                if not self._queue:
                     self._changed.clear()
                     try:
                         async with asyncio.timeout(_CLEAR_EVERY):
@@ -156,12 +152,11 @@ class Relay:
                     except TimeoutError:
                         await self._clear()
                         continue
-                batch = [self._waiting[i] for i in range(min(len(self._waiting), TRANSACTION_RECORDS))]
+                batch = self._next()
                 await self._publish(batch)
-                for _ in batch:
-                    self._waiting.popleft()
+                self.waiting -= sum(len(waiting.records) for waiting in batch)
                 self._published.set()
-                if len(self._waiting) <= WAITING_LIMIT // 2:
+                if self.waiting <= WAITING_LIMIT // 2:
                     self._room.set()
                 if time.monotonic() - self._cleared_at > _CLEAR_EVERY:
                     await self._clear()
@@ -170,28 +165,37 @@ class Relay:
         except (KafkaError, OSError, TimeoutError) as error:
             raise KafkaAwayError(f"a transaction failed: {error!r}") from error
 
+    def _next(self) -> list[Waiting]:
+        """Take a transaction's records off the queue; what a commit wrote may be published in two pieces."""
+        taken, room = [], TRANSACTION_RECORDS
+        while self._queue and room:
+            waiting = self._queue.popleft()
+            if len(waiting.records) > room:
+                rest = waiting._replace(first_id=waiting.first_id + room, records=waiting.records[room:])
+                self._queue.appendleft(rest)
+                waiting = waiting._replace(records=waiting.records[:room])
+            taken.append(waiting)
+            room -= len(waiting.records)
+        return taken
+
     async def _publish_stored(self) -> None:
         """Publish what a predecessor, or an earlier life, has left in the table."""
-        after = self.relayed_through
-        while after < self._stored_through:
+        while self.relayed_through < self._stored_through:
+            after = self.relayed_through
             try:
-                rows = await self._pool.fetch(statements.OUTBOX_AFTER, self._partition, after, TRANSACTION_RECORDS)
+                rows = await self._pool.fetch(statements.OUTBOX_AFTER, self._partition, after, _ROWS_AT_ONCE)
             except UNREACHABLE as error:
                 raise DatabaseAwayError(str(error)) from error
-            now = time.monotonic()
-            batch = [
-                Waiting(
-                    row["id"], row["topic"], row["target_partition"], row["key"], load_headers(row["headers"]),
-                    row["value"], now,
-                )
-                for row in rows
-                if row["id"] <= self._stored_through
-            ]  # fmt: skip
+            batch = []
+            for row in rows:
+                # Later rows are our own: they are offered.
+                if row["last_id"] <= self._stored_through:
+                    first = max(row["first_id"], after + 1)
+                    batch.append(Waiting(first, unpack(row["records"])[first - row["first_id"] :], time.monotonic()))
             if not batch:
                 self.relayed_through = self._stored_through
                 return
             await self._publish(batch)
-            after = self.relayed_through
 
     async def _publish(self, batch: list[Waiting]) -> None:
         producer = self._producer
@@ -199,35 +203,37 @@ class Relay:
         async with asyncio.timeout(_PATIENCE):
             await producer.begin_transaction()
             sent = await self._send(producer, batch)
-            await producer.send_offsets_to_transaction({self._progress: batch[-1].id}, self._group)
+            await producer.send_offsets_to_transaction({self._progress: batch[-1].last_id}, self._group)
             await asyncio.gather(*sent)
             await producer.commit_transaction()
-        self.relayed_through = batch[-1].id
-        facts = sum(1 for record in batch if record.topic == STAGE_CHANGES_CODE)
+        self.relayed_through = batch[-1].last_id
+        facts = sum(1 for waiting in batch for record in waiting.records if record.topic == STAGE_CHANGES_CODE)
         self._metrics.counter(declared.FACTS_PUBLISHED).inc(facts)
         self._metrics.histogram(declared.RELAY_SECONDS).observe(time.monotonic() - batch[0].committed_at)
 
     async def _send(self, producer: AIOKafkaProducer, batch: list[Waiting]) -> list[asyncio.Future[Any]]:
         """Hand a transaction's records over, a Kafka batch for each partition: a call for each costs far more."""
-        by_place: dict[TopicPartition, list[Waiting]] = {}
-        for record in batch:
-            by_place.setdefault(self._place(record), []).append(record)
+        by_place: dict[tuple[int, int | None], list[Outgoing]] = {}
+        for waiting in batch:
+            for record in waiting.records:
+                place = record.topic, record.partition
+                if place[1] is None:
+                    place = place[0], partition_of((record.key or b"").decode(), self._settings.partitions)
+                if (found := by_place.get(place)) is None:
+                    by_place[place] = [record]
+                else:
+                    found.append(record)
         sent: list[asyncio.Future[Any]] = []
-        for place, records in by_place.items():
+        for (topic, partition), records in by_place.items():
+            name = self._names[topic]
             builder = producer.create_batch()
             for record in records:
                 if builder.append(key=record.key, value=record.value, timestamp=None, headers=record.headers) is None:
-                    sent.append(await producer.send_batch(builder, place.topic, partition=place.partition))
+                    sent.append(await producer.send_batch(builder, name, partition=partition))
                     builder = producer.create_batch()
                     builder.append(key=record.key, value=record.value, timestamp=None, headers=record.headers)
-            sent.append(await producer.send_batch(builder, place.topic, partition=place.partition))
+            sent.append(await producer.send_batch(builder, name, partition=partition))
         return sent
-
-    def _place(self, record: Waiting) -> TopicPartition:
-        partition = record.partition
-        if partition is None:
-            partition = partition_of((record.key or b"").decode(), self._settings.partitions)
-        return TopicPartition(self._names[record.topic], partition)
 
     async def _clear(self) -> None:
         """Drop published rows from the table. A failure is no matter: they are dropped later."""

@@ -308,16 +308,17 @@ ERASE = (
 
 # --- outbox ----------------------------------------------------------------------------------------------------------
 
+# The rows that hold records after an id: of the first perhaps the end alone.
 OUTBOX_AFTER = """
-SELECT id, topic, target_partition, key, headers, value
+SELECT first_id, last_id, records
 FROM outbox
-WHERE partition = $1 AND id > $2
-ORDER BY id
+WHERE partition = $1 AND last_id > $2
+ORDER BY last_id
 LIMIT $3
 """
 
 # What has been published may go; published is published, so this needs no fence.
-CLEAR_OUTBOX = "DELETE FROM outbox WHERE partition = $1 AND id <= $2"
+CLEAR_OUTBOX = "DELETE FROM outbox WHERE partition = $1 AND last_id <= $2"
 
 RECORD_RELAYED = """
 UPDATE partitions

@@ -16,11 +16,14 @@ from touchline_stage_engine.adapters.changes import (
     read_touchpoint,
 )
 from touchline_stage_engine.adapters.customers import Customer
+from touchline_stage_engine.adapters.outgoing import pack
 from touchline_stage_engine.core.fold import Fold
 from touchline_stage_engine.core.touchpoint import Order, Touchpoint
 
 CHUNK = 2000
 """Touchpoints read at once in a refold: between chunks the event loop can do its other work."""
+OUTBOX_ROW = 500
+"""Records in one row of the outbox: a row each would cost PostgreSQL more than the facts themselves."""
 
 
 async def load_customers(
@@ -79,8 +82,8 @@ async def write(
     names: Sequence[str],
     first_outbox_id: int,
     now: int,
-) -> list[tuple[Any, ...]]:
-    """Write all that was folded, the touchpoints excepted; the outbox's rows are returned."""
+) -> None:
+    """Write all that was folded, the touchpoints excepted. The outbox's records are numbered from `first_outbox_id`."""
     if changes.history:
         await connection.copy_records_to_table("history", records=changes.history, columns=HISTORY_COLUMNS)
     if changes.checkpoints:
@@ -88,16 +91,13 @@ async def write(
     await _write_stages(connection, partition, changes, now)
     await _write_identity(connection, changes)
     await save_customers(connection, partition, changes.customers.values(), names)
-    outbox = [
-        (
-            partition, first_outbox_id + place, record.topic, record.partition, record.key, record.dump_headers(),
-            record.value,
-        )
-        for place, record in enumerate(changes.outbox)
-    ]  # fmt: skip
+    outbox = []
+    for begin in range(0, len(changes.outbox), OUTBOX_ROW):
+        records = changes.outbox[begin : begin + OUTBOX_ROW]
+        first = first_outbox_id + begin
+        outbox.append((partition, first, first + len(records) - 1, pack(records)))
     if outbox:
         await connection.copy_records_to_table("outbox", records=outbox, columns=OUTBOX_COLUMNS)
-    return outbox
 
 
 async def _write_stages(connection: asyncpg.Connection, partition: int, changes: Changes, now: int) -> None:
