@@ -39,6 +39,11 @@ async def test_segments_key_may_be_in_the_body(ingest):
     assert (await ingest.client.post("/v1/track", content=b"{")).status_code == 401
 
 
+async def test_for_a_key_in_the_body_no_more_is_read_than_a_batch_may_hold(ingest):
+    large = b'{"writeKey":"no","x":"' + b"a" * 600_000
+    assert (await ingest.client.post("/v1/track", content=large)).status_code == 413
+
+
 async def test_what_segment_sends_and_nobody_understands_is_kept_with_its_bytes(ingest):
     batch = {"batch": [{"type": "track", "event": "x", "userId": "u"}, {"type": "nonsense"}]}
     response = await ingest.client.post("/v1/batch", json=batch, auth=("key-of-tracker", ""))

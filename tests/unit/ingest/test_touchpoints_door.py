@@ -136,6 +136,23 @@ async def test_beyond_its_rate_a_source_is_told_when_to_come_back_and_others_are
     assert (await ingest.post(touchpoint())).status_code == 202
 
 
+async def test_beyond_its_rate_nothing_of_a_sources_body_is_read(ingest, touchpoint):
+    assert (await ingest.post([touchpoint()] * 5, key="slow")).status_code == 202
+    assert (await ingest.post(b"[" * 100_000, key="slow")).status_code == 429
+
+
+async def test_an_address_that_keeps_trying_wrong_keys_is_told_to_wait_and_a_right_key_still_opens(ingest, touchpoint):
+    answers = [await ingest.post(touchpoint(), key="nobody") for _ in range(320)]
+    assert {answer.status_code for answer in answers[:300]} == {401}
+    assert answers[-1].status_code == 429
+    assert int(answers[-1].headers["retry-after"]) > 0
+    forged = await ingest.client.post("/v1/webhooks/hooks", content=b"{}", headers={"webhook-id": "m"})
+    assert forged.status_code == 429
+    assert (await ingest.post(touchpoint())).status_code == 202
+    body_key = {"userId": "u", "event": "x", "writeKey": "key-of-tracker"}
+    assert (await ingest.client.post("/v1/track", json=body_key)).status_code == 200
+
+
 async def test_what_the_log_does_not_acknowledge_is_503_with_the_ids_to_send_again(ingest, touchpoint):
     ingest.publisher.go_away()
     response = await ingest.post([touchpoint(), {}, touchpoint()])

@@ -75,6 +75,7 @@ def application(
         limits=settings.limits(),
         body_timeout=settings.body_timeout_seconds,
         reading_bytes=settings.max_reading_bytes,
+        stranger_rate=settings.stranger_rate(),
     )
     relay = Relay(reception, fetcher or Fetcher(), public_url=settings.public_url)
     health = Health()

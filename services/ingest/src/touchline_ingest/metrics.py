@@ -12,7 +12,8 @@ TOUCHPOINTS = Counter(
 REQUESTS = Counter(
     "touchline_ingest_requests",
     "Requests that doors answered, by status.",
-    "401: a key was revoked or mistyped. 429: raise the source's rate_limit or ask it to slow down. 503: see Kafka.",
+    "401: a key was revoked or mistyped. 429: raise the source's rate_limit or ask it to slow down; where "
+    "touchline_ingest_rate_limited does not rise, an address keeps trying wrong keys. 503: see Kafka.",
     ("door", "status"),
 )
 REQUEST_SECONDS = Histogram(

@@ -6,6 +6,7 @@ from pydantic import Field
 from touchline_runtime.settings import ServiceSettings
 
 from touchline_ingest.core.limits import Limits
+from touchline_ingest.core.rate import Rate
 
 
 class IngestSettings(ServiceSettings):
@@ -44,9 +45,20 @@ class IngestSettings(ServiceSettings):
         default=256_000_000, ge=1_000_000, description="Bytes of bodies being received at once; beyond it 503."
     )
 
+    wrong_keys_per_minute: int = Field(
+        default=300,
+        ge=1,
+        description="Wrong keys and signatures that one client address is told of; beyond it they are answered 429. A "
+        "right key always opens.",
+    )
+
     def has_credentials(self) -> bool:
         """Every source has a key or a secret, so a sources file is what guards this service."""
         return self.sources_file is not None
+
+    def stranger_rate(self) -> Rate:
+        """How often one address may be told that its key is wrong."""
+        return Rate(per_second=self.wrong_keys_per_minute / 60, burst=self.wrong_keys_per_minute)
 
     def limits(self) -> Limits:
         """The limits of one request."""

@@ -19,10 +19,11 @@ from touchline_ingest.core.acceptance import Accepted, NameItem, Rejected, Verdi
 from touchline_ingest.core.decoding import BodyDecoder, too_large
 from touchline_ingest.core.keys import presented_key
 from touchline_ingest.core.limits import Limits
-from touchline_ingest.core.rate import Bucket, retry_after
+from touchline_ingest.core.rate import Bucket, Rate, retry_after
 from touchline_ingest.core.records import Record
 from touchline_ingest.core.refusals import BodyTooLarge
 from touchline_ingest.core.source_book import DOORS, SourceBook, SourceEntry
+from touchline_ingest.core.strangers import Strangers
 
 RETRY_AFTER_SECONDS = "2"
 
@@ -54,6 +55,7 @@ class Reception:
         book: the sources in force right now.
         body_timeout: seconds a sender may take for its body.
         reading_bytes: of all bodies being received at once.
+        stranger_rate: how often one address may be told that its key is wrong.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Reception:
         limits: Limits,
         body_timeout: float,
         reading_bytes: int,
+        stranger_rate: Rate,
     ) -> None:
         self._book = book
         self._publisher = publisher
@@ -72,6 +75,7 @@ class Reception:
         self._body_timeout = body_timeout
         self._most_reading = reading_bytes
         self._reading = 0
+        self._strangers = Strangers(stranger_rate)
         self._buckets: dict[str, Bucket] = {}
         self._touchpoints = metrics.counter(declared.TOUCHPOINTS)
         self._limited = metrics.counter(declared.RATE_LIMITED)
@@ -86,22 +90,46 @@ class Reception:
         """The source whose key the request shows, which must open the door.
 
         Raises:
-            Problem: 401 when it does not.
+            Problem: 401 when it does not; 429 when its address shows too many that don't.
         """
         presented = key or presented_key(request.headers.get("authorization", ""))
         entry = self.book.opened_by(presented, door, datetime.now(UTC)) if presented else None
         if entry is None:
+            self.count_stranger(request)
             raise unauthorized("wrong" if presented else "missing")
         return entry
 
-    async def read_body(self, request: Request, entry: SourceEntry | None = None) -> bytes:
+    def count_stranger(self, request: Request) -> None:
+        """Count a wrong key or signature of the request's address.
+
+        Raises:
+            Problem: 429 when it shows too many.
+        """
+        wait = self._strangers.knock(request.client.host if request.client else "", time.monotonic())
+        if wait:
+            raise Problem(
+                429,
+                "too many wrong keys or signatures come from this address: stop, and check the key; a right one opens "
+                "at any time",
+                type="too-many-wrong-keys",
+                headers={"Retry-After": retry_after(wait)},
+            )
+
+    async def read_body(self, request: Request, entry: SourceEntry | None = None, *, most: int | None = None) -> bytes:
         """The body, decompressed.
+
+        Args:
+            most: bytes, where a door takes less than the service does.
 
         Raises:
             RequestRefused: too large, or in an encoding that is not read here.
-            Problem: 408 when it takes too long, 503 when too much is being received at once.
+            Problem: 408 when it takes too long, 429 when the source may post nothing now anyway.
+            Overloaded: too much is being received at once.
         """
-        limit = min(self.limits.body_bytes, (entry and entry.max_bytes) or self.limits.body_bytes)
+        if entry is not None:
+            self._hold_to_rate(entry, 0)
+        limits = (self.limits.body_bytes, entry and entry.max_bytes, most)
+        limit = min(limit for limit in limits if limit)
         headers = request.headers
         decoder = BodyDecoder(headers.get("content-encoding", ""), limit)
         declared_length = headers.get("content-length", "")
@@ -146,13 +174,17 @@ class Reception:
         Raises:
             Problem: 429 when there are not as many.
         """
+        self._hold_to_rate(entry, count)
+
+    def _hold_to_rate(self, entry: SourceEntry, count: int) -> None:
+        """Take that many; none: only look whether there is one, before work is spent on more."""
         if entry.rate is None:
             return
         now = time.monotonic()
         bucket = self._buckets.get(entry.name)
         if bucket is None or bucket.rate != entry.rate:
             bucket = self._buckets[entry.name] = Bucket(entry.rate, now)
-        wait = bucket.take(count, now)
+        wait = bucket.take(count, now) if count else bucket.wait_for(1, now)
         if wait:
             self._limited.labels(entry.name).inc()
             raise Problem(

@@ -68,6 +68,10 @@ class Relay:
         request = self._request(http, body)
         reading = await self._read(request, source, config)
         if isinstance(reading, Refused):
+            challenge = "WWW-Authenticate" in reading.headers and "authorization" not in http.headers
+            # Some send their credentials only when asked for them: that is no wrong key.
+            if reading.status == 401 and not challenge:
+                self._reception.count_stranger(http)
             raise _problem(reading, entry)
         assert isinstance(reading, Understood)
         self._reception.charge(entry, len(reading.touchpoints) + len(reading.unreadable))

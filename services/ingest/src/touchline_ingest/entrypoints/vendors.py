@@ -12,7 +12,7 @@ from touchline_schemas.ids import uuid7_text
 from touchline_ingest.core.acceptance import named_by
 from touchline_ingest.core.source_book import KEYED_KINDS
 from touchline_ingest.core.sources.registry import Registry
-from touchline_ingest.core.sources.segment import BATCH_CALLS, CALLS, write_key_in_body
+from touchline_ingest.core.sources.segment import BATCH_CALLS, CALLS, MAX_BATCH_BYTES, write_key_in_body
 from touchline_ingest.entrypoints import api_page
 from touchline_ingest.entrypoints.cross_origin import check_origin, preflight
 from touchline_ingest.entrypoints.doors import DoorFrame, router
@@ -40,7 +40,8 @@ def _add_segment(doors: APIRouter, reception: Reception, relay: Relay, registry:
             entry = reception.source_of(request, door)
             body = await reception.read_body(request, entry)
         else:
-            body = await reception.read_body(request)
+            # Whoever it is: no more than a batch may hold is read for a key that may be wrong.
+            body = await reception.read_body(request, most=MAX_BATCH_BYTES)
             entry = reception.source_of(request, door, key=write_key_in_body(body) or "")
         check_origin(request, entry)
         named = request.headers.get("idempotency-key") or uuid7_text()
