@@ -22,6 +22,12 @@ TOUCHPOINTS_LATE = Counter(
     "Touchpoints that sorted before what was folded, so that a customer was folded again.",
     "Costs a read of history each. A source that is always late should be asked why.",
 )
+TOUCHPOINTS_READ_AGAIN = Counter(
+    "touchline_touchpoints_read_again",
+    "Stored touchpoints read to fold customers again, because of late touchpoints, merges or new definitions.",
+    "Far above touchline_touchpoints_late for long: late touchpoints of customers with a long history, whose stages "
+    "come out otherwise than before; a lower TOUCHLINE_CHECKPOINT_EVERY shortens what is read where they don't.",
+)
 TOUCHPOINTS_ERASED = Counter(
     "touchline_touchpoints_erased",
     "Touchpoints dropped because their customer was erased after they occurred.",
@@ -105,6 +111,7 @@ ALL = (
     TOUCHPOINTS_DUPLICATE,
     TOUCHPOINTS_CONFLICTING,
     TOUCHPOINTS_LATE,
+    TOUCHPOINTS_READ_AGAIN,
     TOUCHPOINTS_ERASED,
     DEAD_LETTERS,
     FACTS_PUBLISHED,

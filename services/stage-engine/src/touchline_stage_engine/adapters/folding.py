@@ -4,8 +4,11 @@ Two ways lead to a new state. `advance`: the touchpoints sort after everything f
 one by one. `Refold`: history is folded again, and the difference from what was published is.
 """
 
+import hashlib
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -20,6 +23,15 @@ from touchline_stage_engine.core.touchpoint import Order, Touchpoint
 
 START: Order = (-(1 << 62), "", "")
 """Before every touchpoint."""
+END: Order = (1 << 62, "", "")
+"""After every touchpoint."""
+
+
+class Landmark(NamedTuple):
+    """A stored checkpoint by its place in the order and the SHA-256 of its states."""
+
+    order: Order
+    digest: bytes
 
 
 class Folding:
@@ -165,7 +177,12 @@ class Folding:
 class Refold:
     """Folding a customer's history again, in some or all lifecycles, from a checkpoint or from the beginning.
 
-    Feed it the stored touchpoints in order, then `finish`.
+    Feed it the stored touchpoints in order until it has met what was folded before, or to the end; then `finish`.
+
+    Args:
+        checkpoint: the row to begin from; None: the beginning.
+        ahead: checkpoints after every touchpoint that is new, in order. Where the states and the facts so far come out
+            as one of them has them, whatever follows is as it was: nothing more need be read.
     """
 
     def __init__(
@@ -176,6 +193,7 @@ class Refold:
         cause: Cause,
         checkpoint: Any | None = None,
         *,
+        ahead: Sequence[Landmark] = (),
         backfill: bool = False,
     ) -> None:
         self._folding = folding
@@ -184,7 +202,9 @@ class Refold:
         self._backfill = backfill
         self._places = places
         self._whole = len(places) == len(folding.folds)
+        self._ahead = deque(ahead if self._whole else ())
         self._since_checkpoint = 0
+        self.met: Order | None = None
         self.begin: Order = START
         saved: dict[str, Any] = {}
         if checkpoint is not None:
@@ -204,19 +224,40 @@ class Refold:
             self._kept[place] = kept
 
     @property
-    def cuts(self) -> list[tuple[str, str, int]]:
-        """(customer, lifecycle, facts to keep): what has to go from history before the new facts are written."""
-        names = self._folding.names
-        return [(self._customer.customer_id, names[place], self._kept[place]) for place in self._places]
+    def next_landmark(self) -> Order | None:
+        """Where it may meet what was folded before; None where it won't any more."""
+        return self._ahead[0].order if self._ahead else None
 
-    def feed(self, touchpoints: Sequence[Touchpoint]) -> None:
-        """Fold some more of the history."""
+    @property
+    def cuts(self) -> list[tuple[str, str, int, int | None]]:
+        """(customer, lifecycle, facts to keep, facts up to which to go; None: all): once fed, what of history goes."""
+        names, customer_id = self._folding.names, self._customer.customer_id
+        return [
+            (
+                customer_id, names[place], self._kept[place],
+                None if self.met is None else self._kept[place] + len(self._facts[place]),
+            )
+            for place in self._places
+        ]  # fmt: skip
+
+    @property
+    def replaces_checkpoints(self) -> tuple[str, Order, Order | None] | None:
+        """(customer, after here, before here): once fed, which checkpoints go; None where they stay as they are."""
+        return (self._customer.customer_id, self.begin, self.met) if self._whole else None
+
+    def feed(self, touchpoints: Sequence[Touchpoint]) -> bool:
+        """Fold some more of the history; whether it has met what was folded before, and needs no more."""
         folding = self._folding
         counting = [touchpoint for touchpoint in touchpoints if not touchpoint.machine]
         done = 0
-        while done < len(counting):
-            room = folding.checkpoint_every - self._since_checkpoint
-            piece = counting[done : done + room]
+        while done < len(counting) and self.met is None:
+            # Where landmarks lie ahead they stay the checkpoints; between two, another only where they are far apart.
+            limit = folding.checkpoint_every * (2 if self._ahead else 1)
+            piece = counting[done : done + max(1, limit - self._since_checkpoint)]
+            landmark = None
+            if self._ahead and piece[-1].order >= self._ahead[0].order:
+                landmark = self._ahead.popleft()
+                piece = piece[: bisect_right(piece, landmark.order, key=lambda touchpoint: touchpoint.order)]
             for place in self._places:
                 step, state, facts = folding.folds[place].fold, self._states[place], self._facts[place]
                 for touchpoint in piece:
@@ -224,37 +265,66 @@ class Refold:
                 self._states[place] = state
             done += len(piece)
             self._since_checkpoint += len(piece)
-            if self._since_checkpoint >= folding.checkpoint_every:
-                self._since_checkpoint = 0
-                if self._whole:
-                    self._checkpoint(piece[-1].order)
+            if landmark is not None:
+                self._reach(landmark)
+            elif self._whole and self._since_checkpoint >= limit:
+                self._checkpoint(piece[-1].order, self._dump())
+        return self.met is not None
 
-    def _checkpoint(self, order: Order) -> None:
-        folding = self._folding
-        states = {}
+    def _reach(self, landmark: Landmark) -> None:
+        states = self._dump()
+        if hashlib.sha256(states).digest() == landmark.digest:
+            self.met = landmark.order
+        else:
+            self._checkpoint(landmark.order, states)
+
+    def _dump(self) -> bytes:
+        folding, states = self._folding, {}
         for place in self._places:
             state = self._states[place]
             dumped = None if state is None else state.dump()
             states[folding.names[place]] = [dumped, self._kept[place] + len(self._facts[place])]
-        folding.changes.checkpoints.append((self._customer.customer_id, *order, orjson.dumps(states)))
+        return orjson.dumps(states)
+
+    def _checkpoint(self, order: Order, states: bytes) -> None:
+        self._since_checkpoint = 0
+        self._folding.changes.checkpoints.append((self._customer.customer_id, *order, states))
 
     def finish(self, fired_through: int) -> None:
         """Fire the timers the clock had fired, note the canonical facts, and publish the difference."""
         customer, folding = self._customer, self._folding
         customer.fired_through = max(customer.fired_through, fired_through)
         for place in self._places:
-            fold, state, facts = folding.folds[place], self._states[place], self._facts[place]
+            fold, start = folding.folds[place], self._starts[place]
+            state, facts = self._states[place], self._facts[place]
+            if self.met is not None:
+                # History ends as it did: it is as if the refold had begun there, with nothing to fold.
+                self._note(place, self._kept[place], start, facts, customer.facts[place])
+                state, facts = customer.states[place], []
+                start = None if state is None else state.copy()
+                kept = customer.facts[place]
+            else:
+                kept = self._kept[place]
             if state is not None:
                 fold.fire(state, customer.fired_through, facts)
-            start = self._starts[place]
             customer.states[place] = state
-            customer.facts[place] = self._kept[place]
-            folding.note_history(customer, place, facts, 0 if start is None else start.moves)
+            self._note(place, kept, start, facts)
             publication = correct(
                 customer.published[place], state, fold.timeline, self._cause, facts, start,
                 backfill=self._backfill,
             )  # fmt: skip
             folding.tell(customer, place, publication)
         if self._whole:
-            customer.checkpointed = customer.touchpoints - self._since_checkpoint
+            if self.met is None:
+                customer.checkpointed = customer.touchpoints - self._since_checkpoint
             customer.stale = False
+
+    def _note(
+        self, place: int, kept: int, start: StageState | None, facts: Sequence[Fact], total: int | None = None
+    ) -> None:
+        """Note canonical facts that follow on those kept; ``total``: how many there are then, where more follow."""
+        customer = self._customer
+        customer.facts[place] = kept
+        self._folding.note_history(customer, place, facts, 0 if start is None else start.moves)
+        if total is not None:
+            customer.facts[place] = total

@@ -8,7 +8,7 @@ from touchline_stage_engine.adapters import store
 from touchline_stage_engine.adapters.changes import read_arrival
 from touchline_stage_engine.adapters.customers import Customer
 from touchline_stage_engine.adapters.decoding import Arrival
-from touchline_stage_engine.adapters.folding import START, Folding
+from touchline_stage_engine.adapters.folding import END, START, Folding
 from touchline_stage_engine.adapters.messages import (
     LINK_REMOVED,
     LINK_REQUESTED,
@@ -22,9 +22,6 @@ from touchline_stage_engine.adapters.messages import (
 from touchline_stage_engine.adapters.outgoing import Outgoing, identity_message
 from touchline_stage_engine.adapters.refolding import Work
 from touchline_stage_engine.core.identity import Label, Standing, Weight
-from touchline_stage_engine.core.touchpoint import Order
-
-END: Order = (1 << 62, "", "")
 
 
 class Identities:

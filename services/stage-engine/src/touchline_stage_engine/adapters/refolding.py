@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from touchline_stage_engine.adapters import statements, store
 from touchline_stage_engine.adapters.changes import read_touchpoint
 from touchline_stage_engine.adapters.customers import Customer
 from touchline_stage_engine.adapters.decoding import Arrival
-from touchline_stage_engine.adapters.folding import START, Folding, Refold
+from touchline_stage_engine.adapters.folding import END, START, Folding, Landmark, Refold
 from touchline_stage_engine.core.publication import Cause
 from touchline_stage_engine.core.touchpoint import Order, Touchpoint
 
@@ -41,17 +42,26 @@ class Work:
 
 @dataclass(slots=True)
 class _Refolding:
-    """A customer whose history has to be read."""
+    """A customer whose history has to be read.
+
+    Attributes:
+        since: the first place in the order where something is new.
+        last_new: the last such place; None: after everything, or nobody knows.
+        through: how far to read.
+        late: how many touchpoints are new.
+        then: touchpoints that follow in order.
+    """
 
     customer: Customer
     cause: Cause
     places: list[int]
     since: Order
+    last_new: Order | None
     through: Order
     fired_through: int
+    late: int
     then: list[Touchpoint]
     backfill: bool
-    refold: Refold | None = None
 
 
 async def refold_all(
@@ -126,8 +136,10 @@ def _late(folding: Folding, work: Work, touchpoints: list[Touchpoint], first: To
         "merge" if work.merged else "late_touchpoint",
         places,
         first.order,
+        late[-1].order,
         customer.last or bound,
         fired,
+        len(late),
         then,
         all(one.backfill for one in late),
     )
@@ -144,52 +156,77 @@ async def _from_scratch(
         # What was due long ago under the new definition is told with it, as the past.
         fired = max(fired, caught_up_at)
     places = list(range(len(folding.folds)))
-    return _Refolding(customer, cause, places, START, customer.last or START, fired, [], backfill=cause == "definition")
+    through = customer.last or START
+    return _Refolding(customer, cause, places, START, None, through, fired, 0, [], backfill=cause == "definition")
 
 
 async def _refold_many(connection: asyncpg.Connection, folding: Folding, group: Sequence[_Refolding]) -> None:
     checkpoints = await _checkpoints(connection, [one for one in group if one.since != START])
-    cuts: list[tuple[str, str, int]] = []
-    forget: list[tuple[str, Order]] = []
+    landmarks = await _landmarks(connection, [one for one in group if one.last_new is not None])
+    asked: list[tuple[_Refolding, Refold, Order]] = []
     for one in group:
-        customer = one.customer
-        one.refold = Refold(
-            folding, customer, one.places, one.cause, checkpoints.get(customer.customer_id), backfill=one.backfill
-        )
-        cuts += one.refold.cuts
-        if len(one.places) == len(folding.folds):
-            forget.append((customer.customer_id, one.refold.begin))
-    await connection.execute(
-        statements.CUT_HISTORY,
-        [customer_id for customer_id, _, _ in cuts],
-        [lifecycle for _, lifecycle, _ in cuts],
-        [kept for _, _, kept in cuts],
-    )
-    if forget:
-        await connection.execute(
-            statements.DELETE_CHECKPOINTS_AFTER,
-            [customer_id for customer_id, _ in forget],
-            [order[0] for _, order in forget],
-            [order[1] for _, order in forget],
-            [order[2] for _, order in forget],
-        )
-    read = await _read_many(connection, group)
-    for one in group:
-        assert one.refold is not None
-        rows = read.get(one.customer.customer_id, [])
-        one.refold.feed([read_touchpoint(row) for row in rows])
-        if len(rows) == store.CHUNK:
-            last = rows[-1]
-            after = (last["occurred_at"], last["id"], last["source"])
-            async for touchpoints in store.touchpoints_between(
-                connection, one.customer.customer_id, after, one.through
-            ):
-                one.refold.feed(touchpoints)
-                await asyncio.sleep(0)
-        one.refold.finish(one.fired_through)
+        customer_id = one.customer.customer_id
+        refold = Refold(
+            folding, one.customer, one.places, one.cause, checkpoints.get(customer_id),
+            ahead=landmarks.get(customer_id, ()), backfill=one.backfill,
+        )  # fmt: skip
+        asked.append((one, refold, refold.next_landmark or one.through))
+    read = await _read_many(connection, asked)
+    for one, refold, end in asked:
+        await _read_on(connection, folding, one, refold, end, read.get(one.customer.customer_id, []))
+    await _forget(connection, [refold for _, refold, _ in asked])
+    for one, refold, _ in asked:
+        refold.finish(one.fired_through)
+        if refold.met is not None:
+            one.customer.checkpointed += one.late
         if one.then:
             folding.advance(one.customer, one.then)
             one.customer.touchpoints += len(one.then)
+
+
+async def _read_on(
+    connection: asyncpg.Connection, folding: Folding, one: _Refolding, refold: Refold, end: Order, rows: Sequence[Any]
+) -> None:
+    """Fold what the first reading brought, and read on until history is as it was, or ends."""
+    counts = folding.changes.counts
+    counts["read_again"] += len(rows)
+    if refold.feed([read_touchpoint(row) for row in rows]):
+        return
+    if len(rows) == store.CHUNK:
+        end = (rows[-1]["occurred_at"], rows[-1]["id"], rows[-1]["source"])
+    elif end == one.through:
+        return
+    following = store.touchpoints_between(connection, one.customer.customer_id, end, one.through)
+    async with aclosing(following):
+        async for touchpoints in following:
+            counts["read_again"] += len(touchpoints)
+            if refold.feed(touchpoints):
+                return
+            await asyncio.sleep(0)
+
+
+async def _forget(connection: asyncpg.Connection, refolds: Sequence[Refold]) -> None:
+    """Take out of history, and of the checkpoints, what has been folded again."""
+    cuts = [cut for refold in refolds for cut in refold.cuts]
+    await connection.execute(
+        statements.CUT_HISTORY,
+        [customer_id for customer_id, _, _, _ in cuts],
+        [lifecycle for _, lifecycle, _, _ in cuts],
+        [kept for _, _, kept, _ in cuts],
+        [through for _, _, _, through in cuts],
+    )
+    gone = [span for refold in refolds if (span := refold.replaces_checkpoints) is not None]
+    if gone:
+        await connection.execute(
+            statements.DELETE_CHECKPOINTS_BETWEEN,
+            [customer_id for customer_id, _, _ in gone],
+            [after[0] for _, after, _ in gone],
+            [after[1] for _, after, _ in gone],
+            [after[2] for _, after, _ in gone],
+            [(before or END)[0] for _, _, before in gone],
+            [(before or END)[1] for _, _, before in gone],
+            [(before or END)[2] for _, _, before in gone],
+        )
 
 
 async def _checkpoints(connection: asyncpg.Connection, late: Sequence[_Refolding]) -> dict[str, Any]:
@@ -207,17 +244,37 @@ async def _checkpoints(connection: asyncpg.Connection, late: Sequence[_Refolding
     return {row["customer_id"]: row for row in rows}
 
 
-async def _read_many(connection: asyncpg.Connection, group: Sequence[_Refolding]) -> dict[str, list[Any]]:
-    begins = [one.refold.begin if one.refold is not None else START for one in group]
+async def _landmarks(connection: asyncpg.Connection, late: Sequence[_Refolding]) -> dict[str, list[Landmark]]:
+    """Each customer's checkpoints from the last new touchpoint on."""
+    asked = [(one.customer.customer_id, one.last_new) for one in late if one.customer.checkpointed and one.last_new]
+    if not asked:
+        return {}
+    rows = await connection.fetch(
+        statements.CHECKPOINTS_AFTER,
+        [customer_id for customer_id, _ in asked],
+        [place[0] for _, place in asked],
+        [place[1] for _, place in asked],
+        [place[2] for _, place in asked],
+    )
+    found: dict[str, list[Landmark]] = {}
+    for row in rows:
+        landmark = Landmark((row["occurred_at"], row["id"], row["source"]), row["digest"])
+        found.setdefault(row["customer_id"], []).append(landmark)
+    return found
+
+
+async def _read_many(
+    connection: asyncpg.Connection, asked: Sequence[tuple[_Refolding, Refold, Order]]
+) -> dict[str, list[Any]]:
     rows = await connection.fetch(
         statements.TOUCHPOINTS_BETWEEN_OF_MANY,
-        [one.customer.customer_id for one in group],
-        [order[0] for order in begins],
-        [order[1] for order in begins],
-        [order[2] for order in begins],
-        [one.through[0] for one in group],
-        [one.through[1] for one in group],
-        [one.through[2] for one in group],
+        [one.customer.customer_id for one, _, _ in asked],
+        [refold.begin[0] for _, refold, _ in asked],
+        [refold.begin[1] for _, refold, _ in asked],
+        [refold.begin[2] for _, refold, _ in asked],
+        [end[0] for _, _, end in asked],
+        [end[1] for _, _, end in asked],
+        [end[2] for _, _, end in asked],
         store.CHUNK,
     )
     found: dict[str, list[Any]] = {}

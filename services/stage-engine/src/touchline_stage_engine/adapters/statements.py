@@ -200,10 +200,12 @@ LIMIT 1
 
 # --- history, checkpoints, stages ----------------------------------------------------------------------------------
 
+# A stretch of history that has been folded again: after the facts that are kept, up to a number or (null) to the end.
 CUT_HISTORY = """
 DELETE FROM history h
-USING unnest($1::text[], $2::text[], $3::int[]) AS cut (customer_id, lifecycle, kept)
-WHERE h.customer_id = cut.customer_id AND h.lifecycle = cut.lifecycle AND h.no > cut.kept
+USING unnest($1::text[], $2::text[], $3::int[], $4::int[]) AS cut (customer_id, lifecycle, kept, through)
+WHERE h.customer_id = cut.customer_id AND h.lifecycle = cut.lifecycle
+  AND h.no > cut.kept AND h.no <= coalesce(cut.through, 2147483647)
 """
 
 # Of each customer the last checkpoint before a place in the order.
@@ -220,10 +222,27 @@ JOIN LATERAL (
 ) c ON true
 """
 
-DELETE_CHECKPOINTS_AFTER = """
+# Of each customer the checkpoints after a place in the order; states are compared, so their digest is enough.
+CHECKPOINTS_AFTER = """
+SELECT c.customer_id, c.occurred_at, c.id, c.source, sha256(c.states) AS digest
+FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) AS asked (customer_id, at, id, source)
+JOIN LATERAL (
+    SELECT *
+    FROM checkpoints
+    WHERE customer_id = asked.customer_id
+      AND (occurred_at, id, source) > (asked.at, asked.id, asked.source)
+    ORDER BY occurred_at, id, source
+) c ON true
+ORDER BY c.customer_id, c.occurred_at, c.id, c.source
+"""
+
+DELETE_CHECKPOINTS_BETWEEN = """
 DELETE FROM checkpoints c
-USING unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) AS cut (customer_id, at, id, source)
-WHERE c.customer_id = cut.customer_id AND (c.occurred_at, c.id, c.source) > (cut.at, cut.id, cut.source)
+USING unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[])
+    AS cut (customer_id, after_at, after_id, after_source, at, id, source)
+WHERE c.customer_id = cut.customer_id
+  AND (c.occurred_at, c.id, c.source) > (cut.after_at, cut.after_id, cut.after_source)
+  AND (c.occurred_at, c.id, c.source) < (cut.at, cut.id, cut.source)
 """
 
 SAVE_STAGES = """

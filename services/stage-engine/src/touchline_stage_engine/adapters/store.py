@@ -1,6 +1,6 @@
 """Customers, touchpoints and everything folded from them, in PostgreSQL: loads, and one write per transaction."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import asyncpg
@@ -63,7 +63,7 @@ async def touchpoint_rows(
 
 async def touchpoints_between(
     connection: asyncpg.Connection, customer_id: str, after: Order, through: Order
-) -> AsyncIterator[list[Touchpoint]]:
+) -> AsyncGenerator[list[Touchpoint], None]:
     """A customer's touchpoints after one place in the order and up to another, in order, in chunks."""
     async for rows in touchpoint_rows(connection, customer_id, after, through):
         yield [read_touchpoint(row) for row in rows]
