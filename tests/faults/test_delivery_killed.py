@@ -35,7 +35,9 @@ WORKER = textwrap.dedent(
 
     async def main(database, url, secret):
         endpoint = Endpoint(name="crm", url=SecretStr(url), secret=(SecretStr(secret),))
-        async with asyncpg.create_pool(database, min_size=1, max_size=4) as pool:
+        async with asyncpg.create_pool(
+            database, min_size=1, max_size=4, server_settings={"search_path": "notifier"}
+        ) as pool:
             channels = {"webhook": WebhookChannel(GuardedHttp(parse_networks("127.0.0.0/8")))}
             await DeliveryWorker(pool, channels, {"crm": endpoint}).run(asyncio.Event())
 
@@ -61,7 +63,7 @@ async def test_workers_killed_in_turn_lose_nothing_and_repeat_only_what_was_in_t
     slow.set()
     with WebhookReceiver([secret]) as receiver:
         receiver.answer = lambda arrived: Answer(pause_seconds=60 if slow.is_set() else 0.05)
-        connection = await asyncpg.connect(database_url)
+        connection = await asyncpg.connect(database_url, server_settings={"search_path": "notifier"})
         now = datetime.now(UTC)
         planned = []
         for _ in range(40):
@@ -94,7 +96,7 @@ async def test_workers_killed_in_turn_lose_nothing_and_repeat_only_what_was_in_t
 
             async def half() -> bool:
                 return (
-                    int(await connection.fetchval("SELECT count(*) FROM notifier.deliveries WHERE status = 'sent'"))
+                    int(await connection.fetchval("SELECT count(*) FROM deliveries WHERE status = 'sent'"))
                     > 15
                 )
 
@@ -105,7 +107,7 @@ async def test_workers_killed_in_turn_lose_nothing_and_repeat_only_what_was_in_t
             third = await start()
 
             async def all_sent() -> bool:
-                return not await connection.fetchval("SELECT count(*) FROM notifier.deliveries WHERE status <> 'sent'")
+                return not await connection.fetchval("SELECT count(*) FROM deliveries WHERE status <> 'sent'")
 
             await until(all_sent)
         finally:

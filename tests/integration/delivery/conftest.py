@@ -76,7 +76,9 @@ async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
     """Connections to a migrated database of the test's own."""
     settings = ServiceSettings(database_url=SecretStr(database_url))
     await migrate(settings, package="touchline_notifier.migrations", schema="notifier")
-    async with asyncpg.create_pool(database_url, min_size=1, max_size=12) as created:
+    async with asyncpg.create_pool(
+        database_url, min_size=1, max_size=12, server_settings={"search_path": "notifier"}
+    ) as created:
         yield created
 
 
@@ -104,7 +106,7 @@ class Book:
         now = datetime.now(UTC)
         await self.pool.execute(
             """
-            INSERT INTO notifier.actions (action_id, partition, play, fact_id, fact_type, fact, customer_id, lifecycle,
+            INSERT INTO actions (action_id, partition, play, fact_id, fact_type, fact, customer_id, lifecycle,
                                           stage, channel, endpoint, outcome, fact_at, decided_at, events)
             VALUES ($1, $2, 'win-back', 'f-1', 'customer-stalled', '{}', 'c-1', 'service-cycle', 'retention', $3, $4,
                     'decided', $5, $5, 1)
@@ -124,18 +126,18 @@ class Book:
 
     async def delivery(self, identifier: str) -> asyncpg.Record:
         """The row."""
-        row = await self.pool.fetchrow("SELECT * FROM notifier.deliveries WHERE id = $1", identifier)
+        row = await self.pool.fetchrow("SELECT * FROM deliveries WHERE id = $1", identifier)
         assert row is not None
         return row
 
     async def due_now(self) -> None:
         """Let the time of every retry come, and that of every pause."""
-        await self.pool.execute("UPDATE notifier.deliveries SET next_attempt_at = now() WHERE status = 'pending'")
-        await self.pool.execute("UPDATE notifier.endpoint_state SET retry_after = now() WHERE retry_after IS NOT NULL")
+        await self.pool.execute("UPDATE deliveries SET next_attempt_at = now() WHERE status = 'pending'")
+        await self.pool.execute("UPDATE endpoint_state SET retry_after = now() WHERE retry_after IS NOT NULL")
 
     async def outbox(self) -> list[tuple[str, str, dict[str, str], Any]]:
         """(topic, key, headers, value) of every event, in order."""
-        rows = await self.pool.fetch("SELECT * FROM notifier.outbox ORDER BY id")
+        rows = await self.pool.fetch("SELECT * FROM outbox ORDER BY id")
         return [
             (row["topic"], row["key"], dict(orjson.loads(row["headers"])), orjson.loads(row["value"])) for row in rows
         ]

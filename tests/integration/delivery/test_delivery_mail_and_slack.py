@@ -137,7 +137,7 @@ async def test_a_slack_room_that_is_gone_disables_the_endpoint(
     _, delivery = await book.action("team", channel="slack", text="Hello")
     async with working(slack_endpoint(receiver)):
         await book.until_status(delivery, "failed")
-    assert await book.pool.fetchval("SELECT disabled_reason FROM notifier.endpoint_state") == (
+    assert await book.pool.fetchval("SELECT disabled_reason FROM endpoint_state") == (
         "answered 404: channel_not_found"
     )
 

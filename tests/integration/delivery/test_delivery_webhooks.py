@@ -71,7 +71,7 @@ async def test_after_the_last_attempt_an_action_is_published_as_failed_and_can_b
 ) -> None:
     receiver.answer = lambda arrived: Answer(400, body=b"what is this?")
     _, delivery = await book.action("crm")
-    await pool.execute("UPDATE notifier.deliveries SET attempts = 9")
+    await pool.execute("UPDATE deliveries SET attempts = 9")
     async with working(webhook_endpoint("crm", receiver.url)):
         row = await book.until_status(delivery, "failed")
         assert row["last_error"] == "gave up after 10 attempts; the last: answered 400: what is this?"
@@ -134,7 +134,7 @@ async def test_429_with_retry_after_holds_the_whole_endpoint_back_for_that_long(
     async with working(webhook_endpoint("crm", receiver.url)):
         row = await book.until_attempted(throttled, 1)
         assert 35 < (row["next_attempt_at"] - datetime.now(UTC)).total_seconds() <= 40
-        until = await pool.fetchval("SELECT retry_after FROM notifier.endpoint_state WHERE endpoint = 'crm'")
+        until = await pool.fetchval("SELECT retry_after FROM endpoint_state WHERE endpoint = 'crm'")
         assert 35 < (until - datetime.now(UTC)).total_seconds() <= 40
         waiting = await book.subscription("crm")
     async with working(webhook_endpoint("crm", receiver.url)) as worker:
@@ -154,7 +154,7 @@ async def test_a_failing_endpoint_opens_its_breaker_and_a_single_probe_closes_it
     deliveries = [await book.subscription("crm") for _ in range(30)]
 
     async def opened() -> bool:
-        return bool(await pool.fetchval("SELECT true FROM notifier.endpoint_state WHERE breaker = 'open'"))
+        return bool(await pool.fetchval("SELECT true FROM endpoint_state WHERE breaker = 'open'"))
 
     async with working(webhook_endpoint("crm", receiver.url)):
         await book.until(opened)
@@ -173,7 +173,7 @@ async def test_a_failing_endpoint_opens_its_breaker_and_a_single_probe_closes_it
 
     receiver.answer = slow_success
     async with working(webhook_endpoint("crm", receiver.url)):
-        await pool.execute("UPDATE notifier.endpoint_state SET retry_after = now()")
+        await pool.execute("UPDATE endpoint_state SET retry_after = now()")
 
         async def probing() -> bool:
             return len(receiver.arrived) > tried
@@ -183,7 +183,7 @@ async def test_a_failing_endpoint_opens_its_breaker_and_a_single_probe_closes_it
         await book.due_now()
         for delivery in deliveries:
             await book.until_status(delivery, "sent")
-    assert await pool.fetchval("SELECT breaker FROM notifier.endpoint_state") == "closed"
+    assert await pool.fetchval("SELECT breaker FROM endpoint_state") == "closed"
 
 
 async def test_an_endpoint_that_hangs_holds_up_nobody_else(
@@ -241,7 +241,7 @@ async def test_a_redirect_is_never_followed(
             row = await book.until_attempted(delivery, 1)
         assert row["last_status"] == status
         assert "redirects are not followed" in row["last_error"]
-        await book.pool.execute("DELETE FROM notifier.endpoint_state")
+        await book.pool.execute("DELETE FROM endpoint_state")
     assert second_receiver.arrived == []
 
 
@@ -254,7 +254,7 @@ async def test_an_endpoint_on_this_machine_is_refused_unless_its_network_is_allo
         async with working(endpoint, http=GuardedHttp(())):
             row = await book.until_attempted(delivery, 1)
         assert "leads where nothing is sent" in row["last_error"], host
-        await book.pool.execute("DELETE FROM notifier.endpoint_state")
+        await book.pool.execute("DELETE FROM endpoint_state")
     assert receiver.arrived == []
 
 
@@ -286,19 +286,19 @@ async def test_a_message_too_large_for_a_webhook_fails_at_once_and_leaves_the_en
     async with working(webhook_endpoint("crm", receiver.url)):
         row = await book.until_status(delivery, "failed")
     assert "20000 at most" in row["last_error"]
-    assert await pool.fetchval("SELECT coalesce(max(failures), 0) FROM notifier.endpoint_state") == 0
+    assert await pool.fetchval("SELECT coalesce(max(failures), 0) FROM endpoint_state") == 0
 
 
 async def test_with_sending_switched_off_plays_wait_and_subscribers_are_served(
     book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Any, pool: asyncpg.Pool
 ) -> None:
-    await pool.execute("INSERT INTO notifier.kept (name, value) VALUES ('sending_off', '{}')")
+    await pool.execute("INSERT INTO kept (name, value) VALUES ('sending_off', '{}')")
     _, of_a_play = await book.action("crm")
     of_a_fact = await book.subscription("crm")
     async with working(webhook_endpoint("crm", receiver.url)):
         await book.until_status(of_a_fact, "sent")
         assert (await book.delivery(of_a_play))["attempts"] == 0
-        await pool.execute("DELETE FROM notifier.kept WHERE name = 'sending_off'")
+        await pool.execute("DELETE FROM kept WHERE name = 'sending_off'")
         await book.until_status(of_a_play, "sent")
 
 
@@ -328,7 +328,7 @@ async def test_what_a_worker_was_delivering_when_it_was_cut_off_another_delivers
     row = await book.delivery(delivery)
     assert row["status"] == "delivering"
     assert timedelta() < row["locked_until"] - datetime.now(UTC) <= timedelta(seconds=15)
-    await pool.execute("UPDATE notifier.deliveries SET next_attempt_at = now(), locked_until = now()")
+    await pool.execute("UPDATE deliveries SET next_attempt_at = now(), locked_until = now()")
     async with working(endpoint):
         row = await book.until_status(delivery, "sent")
     assert row["attempts"] == 2
@@ -346,6 +346,6 @@ async def test_an_erased_delivery_is_forgotten_even_while_it_is_under_way(
             return bool(receiver.arrived)
 
         await book.until(arrived)
-        await pool.execute("DELETE FROM notifier.actions")
-    assert await pool.fetchval("SELECT count(*) FROM notifier.deliveries") == 0
+        await pool.execute("DELETE FROM actions")
+    assert await pool.fetchval("SELECT count(*) FROM deliveries") == 0
     assert await book.outbox() == []

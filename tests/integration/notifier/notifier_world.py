@@ -102,6 +102,7 @@ class World:
     prefix: str
     folder: Path
     producer: AIOKafkaProducer
+    settings: NotifierSettings
     pool: asyncpg.Pool | None = None
     environment: dict[str, str] = field(default_factory=dict)
     processes: list[Process] = field(default_factory=list)
@@ -119,7 +120,7 @@ class World:
         producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
         await producer.start()
         (folder / "plays").mkdir()
-        world = cls(bootstrap, database_url, prefix, folder, producer)
+        world = cls(bootstrap, database_url, prefix, folder, producer, settings)
         world.endpoints("endpoints: []")
         await world.lifecycle("service-cycle", STAGES)
         try:
@@ -282,7 +283,9 @@ class World:
     async def database(self) -> asyncpg.Pool:
         """Connections to the notifier's database."""
         if self.pool is None:
-            self.pool = await asyncpg.create_pool(self.database_url, min_size=1, max_size=3)
+            self.pool = await asyncpg.create_pool(
+                self.database_url, min_size=1, max_size=3, server_settings={"search_path": self.settings.search_path}
+            )
         return self.pool
 
     async def settled(self) -> None:
@@ -307,7 +310,7 @@ class World:
             await consumer.stop()
 
         async def taken() -> bool:
-            rows = await pool.fetch("SELECT partition, next_touchpoint, next_fact FROM notifier.positions")
+            rows = await pool.fetch("SELECT partition, next_touchpoint, next_fact FROM positions")
             at = {
                 TopicPartition(name, row["partition"]): row[column]
                 for row in rows

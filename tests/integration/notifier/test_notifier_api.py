@@ -162,7 +162,7 @@ async def test_the_switch_holds_everything_until_it_is_on_again(world: World) ->
             assert receiver.arrived == []
             await client.put("/v1/sending", json={"sending": True})
         pool = await world.database()
-        await pool.execute("UPDATE notifier.actions SET decide_at = now()")
+        await pool.execute("UPDATE actions SET decide_at = now()")
         await world.await_actions(1, "sent")
         assert len(receiver.arrived) == 1
 

@@ -103,10 +103,10 @@ async def test_a_waiting_action_is_cancelled_when_the_customer_recovers_moves_on
             "erased": "erased",
         }
         pool = await world.database()
-        left = await pool.fetch("SELECT customer_id FROM notifier.actions WHERE decide_at IS NOT NULL")
+        left = await pool.fetch("SELECT customer_id FROM actions WHERE decide_at IS NOT NULL")
         assert [row["customer_id"] for row in left] == ["stays"]
         for table in ("actions", "profiles", "standing", "deliveries"):
-            count = await pool.fetchval(f"SELECT count(*) FROM notifier.{table} WHERE customer_id = 'erased'")
+            count = await pool.fetchval(f"SELECT count(*) FROM {table} WHERE customer_id = 'erased'")
             assert count == 0, table
         assert receiver.arrived == []
 
@@ -203,7 +203,7 @@ async def test_a_merged_customer_brings_along_consent_and_what_was_sent(world: W
         assert held["customer_id"] == "c-1"
         assert held["reason"].startswith("capped_customer:")
         pool = await world.database()
-        (row,) = await pool.fetch("SELECT customer_id, profile FROM notifier.profiles")
+        (row,) = await pool.fetch("SELECT customer_id, profile FROM profiles")
         assert row["customer_id"] == "c-1"
         assert '"trait.city"' in row["profile"]
 
@@ -219,9 +219,9 @@ async def test_touchpoints_from_before_an_erasure_build_no_profile_anew(world: W
     await world.settled()
 
     pool = await world.database()
-    rows = await pool.fetch("SELECT customer_id FROM notifier.profiles")
+    rows = await pool.fetch("SELECT customer_id FROM profiles")
     assert [row["customer_id"] for row in rows] == ["c-2"]
-    assert await pool.fetchval("SELECT count(*) FROM notifier.erasures WHERE key_hash::text LIKE '%c-1%'") == 0
+    assert await pool.fetchval("SELECT count(*) FROM erasures WHERE key_hash::text LIKE '%c-1%'") == 0
 
 
 async def test_a_record_that_can_not_be_read_goes_to_the_dead_letters_and_holds_up_nobody(world: World) -> None:
@@ -238,7 +238,7 @@ async def test_a_record_that_can_not_be_read_goes_to_the_dead_letters_and_holds_
         pool = await world.database()
 
         async def published() -> bool:
-            return await pool.fetchval("SELECT count(*) FROM notifier.outbox") == 0
+            return await pool.fetchval("SELECT count(*) FROM outbox") == 0
 
         await eventually(published)
         assert len(receiver.arrived) == 1

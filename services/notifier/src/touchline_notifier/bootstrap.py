@@ -60,7 +60,6 @@ from touchline_notifier.settings import NotifierSettings
 log = structlog.get_logger(__name__)
 
 PACKAGE_OF_MIGRATIONS = "touchline_notifier.migrations"
-SCHEMA = "notifier"
 VERSION = version("touchline-notifier")
 
 
@@ -139,14 +138,21 @@ class Base:
     tokens: UnsubscribeTokens
 
 
+async def migrate(settings: NotifierSettings) -> None:
+    """Create or migrate the tables."""
+    await database.migrate(settings, package=PACKAGE_OF_MIGRATIONS, schema=settings.schema_name)
+
+
 @asynccontextmanager
 async def base(settings: NotifierSettings) -> AsyncIterator[Base]:
     """Kafka and PostgreSQL reached, topics and tables made, secrets known."""
     if settings.auto_migrate:
-        await database.migrate(settings, package=PACKAGE_OF_MIGRATIONS, schema=SCHEMA)
+        await migrate(settings)
     async with (
         Admin(settings, f"{settings.topic_prefix}-notifier-admin") as admin,
-        database.pool(settings, application_name="touchline-notifier", size=10) as pool,
+        database.pool(
+            settings, application_name="touchline-notifier", size=10, search_path=settings.search_path
+        ) as pool,
     ):
         await admin.ensure_topics(wanted_topics(settings))
         stream = f"{await admin.cluster_id()}/{settings.topic_prefix}"
@@ -273,19 +279,28 @@ async def serve(settings: NotifierSettings) -> Failed | None:
         return await run_process(app, sock, [], settings=settings)
 
 
-async def replay(settings: NotifierSettings, deliveries: Sequence[UUID]) -> dict[UUID, str | None]:
-    """Have deliveries tried again from the start; each one's status then, None where there is no such delivery."""
+@asynccontextmanager
+async def operating(settings: NotifierSettings, command: str) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
+    """A connection for one command of an operator."""
     async with (
-        database.pool(settings, application_name="touchline-notifier-replay", size=1) as pool,
+        database.pool(
+            settings, application_name=f"touchline-notifier-{command}", size=1, search_path=settings.search_path
+        ) as pool,
         pool.acquire() as connection,
     ):
+        yield connection
+
+
+async def replay(settings: NotifierSettings, deliveries: Sequence[UUID]) -> dict[UUID, str | None]:
+    """Have deliveries tried again from the start; each one's status then, None where there is no such delivery."""
+    async with operating(settings, "replay") as connection:
         return {one: await delivery_queue.replay(connection, one, datetime.now(UTC)) for one in deliveries}
 
 
 async def switch(settings: NotifierSettings, *, sending: bool, reason: str | None) -> None:
     """Turn the global switch that is kept in the database."""
-    async with database.pool(settings, application_name="touchline-notifier-switch", size=1) as pool:
+    async with operating(settings, "switch") as connection:
         if sending:
-            await pool.execute(sql.SWITCH_ON)
+            await connection.execute(sql.SWITCH_ON)
         else:
-            await pool.execute(sql.SWITCH_OFF, orjson.dumps({"reason": reason}).decode())
+            await connection.execute(sql.SWITCH_OFF, orjson.dumps({"reason": reason}).decode())

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 from pydantic import Field, SecretStr
+from touchline_runtime.database import schema_of
 from touchline_runtime.settings import ServiceSettings
 
 
@@ -47,6 +48,16 @@ class NotifierSettings(ServiceSettings):
     worker_id: str = Field(
         default="", description="Name of this process among its kind; by default host name and port. It must differ."
     )
+
+    @property
+    def schema_name(self) -> str:
+        """The PostgreSQL schema of this deployment's tables."""
+        return schema_of(self, "notifier")
+
+    @property
+    def search_path(self) -> str:
+        """What connections see, so that the SQL needs no schema's name."""
+        return f'"{self.schema_name}"'
 
     def worker(self, port: int) -> str:
         """This process's name."""

@@ -5,34 +5,34 @@ worker that dies lets go of its rows by doing nothing.
 BREAKERS = """
 -- Endpoints that are not simply open for business.
 SELECT endpoint, disabled_at, disabled_reason, breaker, failures, failing_since, retry_after
-FROM notifier.endpoint_state
+FROM endpoint_state
 WHERE endpoint = ANY($1) AND (disabled_at IS NOT NULL OR breaker <> 'closed')
 """
 
 BREAKER = """
 SELECT endpoint, disabled_at, disabled_reason, breaker, failures, failing_since, retry_after
-FROM notifier.endpoint_state
+FROM endpoint_state
 WHERE endpoint = $1
 """
 
 BREAKER_TO_PROBE = """
 -- An endpoint whose pause is over, for the one worker that gets the row.
 SELECT endpoint, disabled_at, disabled_reason, breaker, failures, failing_since, retry_after
-FROM notifier.endpoint_state
+FROM endpoint_state
 WHERE endpoint = $1
 FOR UPDATE SKIP LOCKED
 """
 
 BREAKER_TO_TEACH = """
 -- The row of an endpoint, made when it is new, locked until what was learnt is written.
-INSERT INTO notifier.endpoint_state (endpoint, updated_at)
+INSERT INTO endpoint_state (endpoint, updated_at)
 VALUES ($1, $2)
 ON CONFLICT (endpoint) DO UPDATE SET updated_at = $2
 RETURNING endpoint, disabled_at, disabled_reason, breaker, failures, failing_since, retry_after
 """
 
 SAVE_BREAKER = """
-UPDATE notifier.endpoint_state
+UPDATE endpoint_state
 SET disabled_at     = CASE WHEN $2 THEN coalesce(disabled_at, $8) END,
     disabled_reason = CASE WHEN $2 THEN $3::text END,
     breaker         = $4,
@@ -52,20 +52,20 @@ WITH claimed AS (
     FROM unnest($1::text[], $2::int[]) AS room(endpoint, free)
     CROSS JOIN LATERAL (
         SELECT id
-        FROM notifier.deliveries
+        FROM deliveries
         WHERE endpoint = room.endpoint
           AND status IN ('pending', 'delivering')
           AND next_attempt_at <= $3
           AND (
               kind = 'subscription'
-              OR ($6 AND NOT EXISTS (SELECT FROM notifier.kept WHERE name = 'sending_off'))
+              OR ($6 AND NOT EXISTS (SELECT FROM kept WHERE name = 'sending_off'))
           )
         ORDER BY next_attempt_at, created_at, id
         LIMIT room.free
         FOR UPDATE SKIP LOCKED
     ) AS due
 )
-UPDATE notifier.deliveries AS delivery
+UPDATE deliveries AS delivery
 SET status          = 'delivering',
     attempts        = attempts + 1,
     locked_by       = $4,
@@ -80,21 +80,21 @@ RETURNING delivery.id, delivery.kind, delivery.action_id, delivery.customer_id, 
 UNKNOWN_ENDPOINTS = """
 -- Endpoints that have something due and are not in the endpoints file (any more).
 SELECT DISTINCT endpoint
-FROM notifier.deliveries
+FROM deliveries
 WHERE status IN ('pending', 'delivering') AND next_attempt_at <= $2 AND endpoint <> ALL($1)
 """
 
 LOCK_ACTION = """
 -- The action first, then its delivery: the order in which everybody locks them.
 SELECT action_id, partition, play, fact_id, customer_id, lifecycle, stage, channel, endpoint, outcome, decided_at
-FROM notifier.actions
+FROM actions
 WHERE action_id = $1
 FOR UPDATE
 """
 
 FINISH = """
 -- What arrived has arrived, even if the lease ran out meanwhile; a failure counts for the leaseholder alone.
-UPDATE notifier.deliveries
+UPDATE deliveries
 SET status       = $3,
     last_error   = $4,
     last_status  = $5,
@@ -108,7 +108,7 @@ RETURNING id
 """
 
 RESCHEDULE = """
-UPDATE notifier.deliveries
+UPDATE deliveries
 SET status          = 'pending',
     next_attempt_at = $3,
     last_error      = $4,
@@ -120,7 +120,7 @@ RETURNING id
 """
 
 FINISH_ACTION = """
-UPDATE notifier.actions
+UPDATE actions
 SET outcome = $2, reason_code = $3, reason = $4, decide_at = NULL, finished_at = $5, events = events + 1
 WHERE action_id = $1
 RETURNING events
@@ -128,7 +128,7 @@ RETURNING events
 
 REPLAY = """
 -- From the start of the schedule, under the same id: a receiver that has it already can tell.
-UPDATE notifier.deliveries
+UPDATE deliveries
 SET status          = 'pending',
     attempts        = 0,
     next_attempt_at = $2,
@@ -140,12 +140,12 @@ WHERE id = $1 AND (status <> 'delivering' OR locked_until <= $2)
 RETURNING id
 """
 
-DELIVERY_STATUS = "SELECT status FROM notifier.deliveries WHERE id = $1"
+DELIVERY_STATUS = "SELECT status FROM deliveries WHERE id = $1"
 
 INSERT = """
 -- $1: partition; $2: rows as JSON; $3: when they are due first; $4: not first tried after this; $5: now.
 -- A row that exists already stays as it is.
-INSERT INTO notifier.deliveries
+INSERT INTO deliveries
     (id, partition, kind, action_id, fact_id, customer_id, channel, endpoint, message, next_attempt_at, first_before,
      created_at)
 SELECT planned.id, $1, CASE WHEN planned.action_id IS NULL THEN 'subscription' ELSE 'action' END, planned.action_id,
@@ -157,7 +157,7 @@ ON CONFLICT DO NOTHING
 
 HEARTBEAT = """
 -- A worker that is alive keeps what it is delivering.
-UPDATE notifier.deliveries
+UPDATE deliveries
 SET locked_until = $3, next_attempt_at = $3
 WHERE id = ANY($1) AND locked_by = $2 AND status = 'delivering'
 """

@@ -14,7 +14,7 @@ Connection: TypeAlias = asyncpg.Connection | PoolConnectionProxy
 
 APPEND = """
 -- One row an event, in the order given: ids rise in that order, and the relay publishes by id.
-INSERT INTO notifier.outbox (partition, topic, key, headers, value)
+INSERT INTO outbox (partition, topic, key, headers, value)
 SELECT $1, event.topic, event.key, event.headers::jsonb, event.value
 FROM unnest($2::text[], $3::text[], $4::text[], $5::bytea[])
      WITH ORDINALITY AS event(topic, key, headers, value, position)

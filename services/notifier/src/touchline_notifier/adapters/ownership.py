@@ -31,11 +31,16 @@ class Owned:
     last_publish_no: int
 
 
+def relay_name(owner_pid: int) -> str:
+    """The application name of a relay's connection, by which whoever takes its owner's partitions finds it."""
+    return f"touchline-notifier-relay-of-{owner_pid}"
+
+
 async def claim(connection: asyncpg.Connection, stream: str, partition: int) -> Owned:
     """Take a partition over.
 
-    An owner that was stopped in the middle of a transaction holds the row's lock, and none of PostgreSQL's timeouts
-    frees that: then exactly its backend is ended.
+    An owner that was stopped in the middle of a transaction, its relay's too, holds the row's lock, and none of
+    PostgreSQL's timeouts frees that soon: then exactly its backends are ended.
     """
     while True:
         try:
@@ -46,7 +51,8 @@ async def claim(connection: asyncpg.Connection, stream: str, partition: int) -> 
             owner = await connection.fetchrow(sql.OWNER, stream, partition)
             if owner is not None and owner["owner_pid"] is not None:
                 log.warning("owner_ended", partition=partition, pid=owner["owner_pid"])
-                await connection.execute(sql.END_OWNER, owner["owner_pid"], owner["owner_started"])
+                pid, started = owner["owner_pid"], owner["owner_started"]
+                await connection.execute(sql.END_OWNER, pid, started, relay_name(pid))
             continue
         assert row is not None, "INSERT … ON CONFLICT DO UPDATE returns a row"
         return Owned(stream, partition, row["epoch"], row["next_touchpoint"], row["next_fact"], row["last_publish_no"])

@@ -18,7 +18,7 @@ from touchline_notifier.core.hold_out import Group
 ACTIONS = """
 SELECT action_id, play, fact_id, fact_type, customer_id, lifecycle, stage, channel, endpoint, outcome, reason_code,
        reason, fact_at, decide_at, decided_at, finished_at, recovered_at, returned_at, converted_at
-FROM notifier.actions
+FROM actions
 WHERE ($1::text IS NULL OR customer_id = $1)
   AND ($2::text IS NULL OR play = $2)
   AND ($3::text IS NULL OR outcome = $3)
@@ -32,14 +32,14 @@ LIMIT $8
 ACTION = """
 SELECT action_id, play, fact_id, fact_type, customer_id, lifecycle, stage, channel, endpoint, outcome, reason_code,
        reason, fact_at, decide_at, decided_at, finished_at, recovered_at, returned_at, converted_at
-FROM notifier.actions
+FROM actions
 WHERE action_id = $1
 """
 
 DELIVERIES = """
 SELECT id, kind, action_id, fact_id, customer_id, channel, endpoint, status, attempts, next_attempt_at, first_before,
        last_error, last_status, created_at, finished_at
-FROM notifier.deliveries
+FROM deliveries
 WHERE ($1::text IS NULL OR customer_id = $1)
   AND ($2::text IS NULL OR status = $2)
   AND ($3::text IS NULL OR endpoint = $3)
@@ -52,13 +52,13 @@ LIMIT $7
 DELIVERY = """
 SELECT id, kind, action_id, fact_id, customer_id, channel, endpoint, status, attempts, next_attempt_at, first_before,
        last_error, last_status, created_at, finished_at, message
-FROM notifier.deliveries
+FROM deliveries
 WHERE id = $1
 """
 
 OUTCOMES = """
 SELECT play, outcome, coalesce(reason_code, '') AS reason_code, count(*) AS actions
-FROM notifier.actions
+FROM actions
 WHERE ($1::text IS NULL OR play = $1)
 GROUP BY play, outcome, reason_code
 ORDER BY play, outcome, reason_code
@@ -77,7 +77,7 @@ FROM (
            bool_or(coalesce(recovered_at <= decided_at + $2::interval, false))        AS recovered,
            bool_or(coalesce(returned_at <= decided_at + $2::interval, false))         AS returned,
            bool_or(coalesce(converted_at <= decided_at + $2::interval, false))        AS converted
-    FROM notifier.actions
+    FROM actions
     WHERE play = $1 AND outcome IN ('sent', 'held_out') AND ($3::timestamptz IS NULL OR decided_at >= $3)
     GROUP BY customer_id
 ) AS customers
@@ -86,13 +86,13 @@ GROUP BY held_out
 
 ENDPOINTS = """
 SELECT endpoint, disabled_at, disabled_reason, breaker, failures, failing_since, retry_after, updated_at
-FROM notifier.endpoint_state
+FROM endpoint_state
 ORDER BY endpoint
 """
 
 PENDING = """
 SELECT endpoint, count(*) AS pending
-FROM notifier.deliveries
+FROM deliveries
 WHERE status IN ('pending', 'delivering')
 GROUP BY endpoint
 """

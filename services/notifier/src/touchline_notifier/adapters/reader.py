@@ -18,14 +18,14 @@ from aiokafka.errors import KafkaError
 from touchline_runtime import database, kafka
 from touchline_runtime.database import UNREACHABLE
 from touchline_runtime.errors import Unavailable
-from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.topics import STAGE_CHANGES, TOUCHPOINTS
 
 from touchline_notifier.adapters import decision_sql as sql
 from touchline_notifier.adapters.decisions import Desk, Tally
-from touchline_notifier.adapters.ownership import NotTheOwnerError, claim
+from touchline_notifier.adapters.ownership import NotTheOwnerError, claim, relay_name
 from touchline_notifier.adapters.partition import HeldFacts, Partition, Work
 from touchline_notifier.adapters.relay import FILLED, Relay
+from touchline_notifier.settings import NotifierSettings
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,7 @@ class Reader:
 
     def __init__(
         self,
-        settings: ServiceSettings,
+        settings: NotifierSettings,
         desk: Desk,
         observer: Observer,
         *,
@@ -113,9 +113,9 @@ class Reader:
                 self._observer.owned(0)
 
     async def _session(self, stopping: asyncio.Event) -> None:
-        connection = await database.connect(self._settings, application_name="touchline-notifier-reader")
+        connection = await self._connect("touchline-notifier-reader")
         try:
-            relaying = await database.connect(self._settings, application_name="touchline-notifier-relay")
+            relaying = await self._connect(relay_name(connection.get_server_pid()))
             try:
                 work = Work(connection, self._desk, self._sending, self._clock)
                 session = Session(self._settings, work, relaying, self._observer, self._stream, self._worker)
@@ -124,6 +124,9 @@ class Reader:
                 relaying.terminate()
         finally:
             connection.terminate()
+
+    async def _connect(self, name: str) -> asyncpg.Connection:
+        return await database.connect(self._settings, application_name=name, search_path=self._settings.search_path)
 
     def _set_working(self) -> None:
         self.working = True
@@ -134,7 +137,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
 
     def __init__(
         self,
-        settings: ServiceSettings,
+        settings: NotifierSettings,
         work: Work,
         relaying: asyncpg.Connection,
         observer: Observer,
@@ -192,9 +195,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
         finally:
-            for relay in self._relays.values():
-                with contextlib.suppress(KafkaError, TimeoutError):
-                    await asyncio.wait_for(relay.close(), 5)
+            await _close(self._relays.values())
             with contextlib.suppress(KafkaError, TimeoutError):
                 await asyncio.wait_for(self._consumer.stop(), 10)
 
@@ -207,9 +208,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
             relays, self._relays = self._relays, {}
             self._observer.owned(0)
         async with self._publishing:
-            for relay in relays.values():
-                with contextlib.suppress(KafkaError, TimeoutError):
-                    await asyncio.wait_for(relay.close(), 5)
+            await _close(relays.values())
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Claim what was assigned, and read on where the database says."""
@@ -389,6 +388,10 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
                 relay = self._relays.get(row["partition"])
                 if relay is not None:
                     self._observer.published(await relay.publish())
+
+
+async def _close(relays: Iterable[Relay]) -> None:
+    await asyncio.gather(*(relay.close() for relay in relays))
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

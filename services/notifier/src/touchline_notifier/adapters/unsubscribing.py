@@ -22,7 +22,7 @@ async def unsubscribe(
 ) -> None:
     """Refuse consent for a channel; of somebody who was erased nothing is kept, and nothing is sent to them anyway."""
     async with pool.acquire() as connection, connection.transaction():
-        onward = await connection.fetchval("SELECT customer_id FROM notifier.aliases WHERE old_key = $1", customer_id)
+        onward = await connection.fetchval("SELECT customer_id FROM aliases WHERE old_key = $1", customer_id)
         who = str(onward or customer_id)
         hashed = [hashes.customer(key) for key in {customer_id, who}]
         if await connection.fetch(sql.ERASURES, hashed):

@@ -8,7 +8,6 @@ import orjson
 import typer
 import uvloop
 from rich.console import Console
-from touchline_runtime import database
 from touchline_runtime.process import explained, fail, main
 from touchline_runtime.settings import read_settings
 
@@ -53,9 +52,7 @@ def serve(host: Host = None, port: Port = None) -> None:
 def migrate() -> None:
     """Create or migrate the database's tables, and leave."""
     with explained():
-        settings = read_settings(NotifierSettings)
-        work = database.migrate(settings, package=bootstrap.PACKAGE_OF_MIGRATIONS, schema=bootstrap.SCHEMA)
-        uvloop.run(work)
+        uvloop.run(bootstrap.migrate(read_settings(NotifierSettings)))
 
 
 @app.command()

@@ -91,7 +91,9 @@ async def _database(settings: NotifierSettings) -> AsyncIterator[asyncpg.Pool | 
     if not settings.database_url.get_secret_value():
         yield None
         return
-    async with database.pool(settings, application_name="touchline-notifier-preview", size=1) as pool:
+    async with database.pool(
+        settings, application_name="touchline-notifier-preview", size=1, search_path=settings.search_path
+    ) as pool:
         yield pool
 
 
