@@ -16,6 +16,7 @@ _MOST_BYTES = 64 * 1024
 _TIMEOUT = 5.0
 _KEEP_SECONDS = 24 * 3600.0
 _MOST_KEPT = 100
+_MOST_WAITING = 20
 
 
 class Fetcher:
@@ -25,22 +26,39 @@ class Fetcher:
         self._transport = transport
         self._kept: dict[str, tuple[float, bytes]] = {}
         self._one_at_a_time = asyncio.Lock()
+        self._waiting = 0
 
     async def certificate(self, url: str) -> bytes:
         """The bytes at a certificate's address.
 
+        Anybody can name an address that nobody has asked for yet: those wait for one another, few of them, and hold up
+        nothing that is known.
+
         Raises:
-            Unavailable: it can't be fetched now.
+            Unavailable: it can't be fetched now, or too many others are being fetched.
         """
-        async with self._one_at_a_time:
-            kept = self._kept.get(url)
-            if kept and time.monotonic() - kept[0] < _KEEP_SECONDS:
-                return kept[1]
-            pem = await self.get(url)
-            if len(self._kept) >= _MOST_KEPT:
-                self._kept.clear()
-            self._kept[url] = (time.monotonic(), pem)
-            return pem
+        kept = self._fresh(url)
+        if kept is not None:
+            return kept
+        if self._waiting >= _MOST_WAITING:
+            raise Unavailable("too many certificates are being fetched")
+        self._waiting += 1
+        try:
+            async with self._one_at_a_time:
+                kept = self._fresh(url)
+                if kept is not None:
+                    return kept
+                pem = await self.get(url)
+                if len(self._kept) >= _MOST_KEPT:
+                    self._kept.clear()
+                self._kept[url] = (time.monotonic(), pem)
+                return pem
+        finally:
+            self._waiting -= 1
+
+    def _fresh(self, url: str) -> bytes | None:
+        kept = self._kept.get(url)
+        return kept[1] if kept and time.monotonic() - kept[0] < _KEEP_SECONDS else None
 
     async def get(self, url: str) -> bytes:
         """The body at an address.
