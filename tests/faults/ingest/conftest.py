@@ -12,22 +12,26 @@ from touchline_devstack.stack import Stack
 # Lets the tests here share helper modules.
 sys.path.insert(0, str(Path(__file__).parent))
 
+from knocking import HOOKS_SECRET
 from posting import KEY, PARTITIONS
 
 
 @pytest.fixture
-def ingest_service(stack: Stack, topic_prefix: str, tmp_path: Path) -> Iterator[Service]:
-    """Not started."""
+def ingest_service(
+    stack: Stack, topic_prefix: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Service]:
+    """Not started. A test may add to its environment (indirect parameters)."""
     sources = tmp_path / "sources.yaml"
     digest = hashlib.sha256(KEY.encode()).hexdigest()
-    sources.write_text(f'sources:\n  - {{name: load, kind: api, key_sha256: "{digest}"}}\n')
+    hooks = f"  - {{name: hooks, kind: standard-webhooks, secret: {{value: {HOOKS_SECRET}}}}}\n"
+    sources.write_text(f'sources:\n  - {{name: load, kind: api, key_sha256: "{digest}"}}\n{hooks}')
     environment = {
         "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap,
         "TOUCHLINE_TOPIC_PREFIX": topic_prefix,
         "TOUCHLINE_PARTITIONS": str(PARTITIONS),
         "TOUCHLINE_SOURCES_FILE": str(sources),
         "TOUCHLINE_ACK_TIMEOUT_SECONDS": "2",
-    }
+    } | getattr(request, "param", {})
     service = Service("ingest", [command("touchline-ingest"), "serve"], environment=environment, logs=tmp_path)
     try:
         yield service

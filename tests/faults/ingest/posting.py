@@ -88,18 +88,23 @@ class Poster:
 
 async def stored(bootstrap: str, prefix: str) -> list[dict[str, Any]]:
     """Every touchpoint on the topic, by partition and offset."""
+    return [orjson.loads(value) for value in await values_on(bootstrap, f"{prefix}.touchpoints.v1")]
+
+
+async def values_on(bootstrap: str, topic: str) -> list[bytes]:
+    """Every record's value on a topic, by partition and offset."""
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False)
-    partitions = [TopicPartition(f"{prefix}.touchpoints.v1", number) for number in range(PARTITIONS)]
+    partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
     await consumer.start()
     try:
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning(*partitions)
-        found: list[dict[str, Any]] = []
+        found: list[bytes] = []
         for partition in partitions:
             while await consumer.position(partition) < ends[partition]:
                 for records in (await consumer.getmany(partition, timeout_ms=500)).values():
-                    found += [orjson.loads(record.value) for record in records]
+                    found += [record.value for record in records]
         return found
     finally:
         await consumer.stop()

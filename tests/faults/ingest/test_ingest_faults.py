@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from posting import KEY, Poster, stored, until
+from knocking import TO_DEAD_LETTERS, TO_TOUCHPOINTS, Knocking
+from posting import KEY, Poster, stored, until, values_on
 from touchline_devstack.processes import Service
 from touchline_devstack.stack import Stack
 
@@ -55,6 +56,61 @@ async def test_a_broker_killed_under_load_costs_nothing_that_was_accepted(
     assert service.is_running
     assert set(poster.statuses) == {202, 503}
     await held_against_the_topic(poster, stack, topic_prefix)
+
+
+async def test_a_broker_killed_under_load_makes_no_door_promise_what_is_not_kept(
+    stack: Stack, ingest_service: Service, topic_prefix: str
+) -> None:
+    service = ingest_service.start().wait_ready()
+    async with Knocking(service.url) as knocking:
+        await knocking.every_door_hears(200, 202, times=50)
+        try:
+            await asyncio.to_thread(stack.kill_kafka)
+            await knocking.every_door_hears(503)
+        finally:
+            await asyncio.to_thread(stack.start_kafka)
+        await knocking.every_door_hears(200, 202, times=50)
+    for name, statuses in knocking.statuses.items():
+        assert set(statuses) <= {200, 202, 503}, f"{name} was answered {dict(statuses)}"
+    assert not knocking.without_retry_after
+    touchpoints = await stored(stack.kafka_bootstrap, topic_prefix)
+    there = {touchpoint["id"] for touchpoint in touchpoints}
+    for make in TO_TOUCHPOINTS:
+        missing = set(knocking.promised[make.__name__]) - there
+        assert not missing, f"{len(missing)} that {make.__name__} was promised are not on the topic"
+    letters = b"\n".join(await values_on(stack.kafka_bootstrap, f"{topic_prefix}.dead-letters.v1"))
+    for make in TO_DEAD_LETTERS:
+        missing = {mark for mark in knocking.promised[make.__name__] if f"what is {mark}?".encode() not in letters}
+        assert not missing, f"{len(missing)} that {make.__name__} was promised are no dead letters"
+
+
+@pytest.mark.parametrize("ingest_service", [{"TOUCHLINE_MAX_IN_FLIGHT_RECORDS": "200"}], indirect=True)
+async def test_while_the_broker_is_away_what_waits_for_it_stays_within_bounds(
+    stack: Stack, ingest_service: Service, topic_prefix: str
+) -> None:
+    service = ingest_service.start().wait_ready()
+    async with Knocking(service.url, hands=10) as knocking:
+        await knocking.every_door_hears(200, 202)
+        try:
+            await asyncio.to_thread(stack.kill_kafka)
+            for _ in range(20):
+                await knocking.every_door_hears(503, times=1)
+                assert await in_flight(service) <= 200
+        finally:
+            await asyncio.to_thread(stack.start_kafka)
+        await knocking.every_door_hears(200, 202)
+        await knocking.stop()
+        async with asyncio.timeout(20):
+            while await in_flight(service):  # noqa: ASYNC110 - another process's
+                await asyncio.sleep(0.05)
+    assert not knocking.without_retry_after
+
+
+async def in_flight(service: Service) -> float:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        page = (await client.get(service.url + "/metrics")).text
+    (line,) = [line for line in page.splitlines() if line.startswith("touchline_ingest_in_flight_records ")]
+    return float(line.split()[1])
 
 
 async def test_a_frozen_broker_is_503_in_time_and_then_all_is_well(
