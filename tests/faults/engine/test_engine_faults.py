@@ -143,6 +143,40 @@ async def test_a_process_frozen_inside_a_copy_is_replaced_by_ending_exactly_its_
     await assert_folded_once(world, posted)
 
 
+async def test_a_process_frozen_inside_a_publish_has_its_transaction_ended_and_published_once(world: World) -> None:
+    posted = a_life(5, 60, 60)
+    world.environment["TOUCHLINE_BATCH_RECORDS"] = "20"
+    frozen = await world.running()
+    async with world.open_transactions("stage-changes") as publishing:
+
+        async def inside() -> bool:
+            frozen.signal(signal.SIGSTOP)
+            # What the broker was about to commit it commits by itself, and at once: look until it would have.
+            for _ in range(50):
+                if not await publishing():
+                    frozen.signal(signal.SIGCONT)
+                    return False
+            return True
+
+        await world.post(posted[:3000])
+        await until(inside, "it stands still between a publish and its commit")
+        (row,) = await world.sql("SELECT sum(folded) AS n FROM partitions")
+        assert row["n"] < 3000, "it stands still in the middle of the load"
+        taker = await world.running()
+
+        async def taken() -> bool:
+            return await owns(world, taker)
+
+        await until(taken, "the other engine has all partitions")
+        await world.folded(3000)
+        frozen.signal(signal.SIGCONT)
+        await world.post(posted[3000:])
+        await assert_folded_once(world, posted)
+        assert not await publishing()
+    ids = [dict(record.headers)["ce_id"] for record in await world.records("stage-changes", "read_uncommitted")]
+    assert len(set(ids)) < len(ids), "what it had published without a commit was published again"
+
+
 async def test_it_outlives_a_database_and_a_broker_that_go_away(world: World, stack: Stack) -> None:
     posted = a_life(3, 40, 30)
     world.environment["TOUCHLINE_BATCH_RECORDS"] = "20"

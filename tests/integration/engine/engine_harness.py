@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -266,10 +266,10 @@ class World:
         ]
         await asyncio.gather(*sent)
 
-    async def records(self, topic: str) -> list[Any]:
+    async def records(self, topic: str, isolation: str = "read_committed") -> list[Any]:
         """Everything committed on a topic, by partition in order."""
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
+            bootstrap_servers=self.bootstrap, isolation_level=isolation, auto_offset_reset="earliest"
         )
         await consumer.start()
         try:
@@ -297,6 +297,25 @@ class World:
             | {name: value.decode() for name, value in record.headers if name in ("ce_id", "ce_type")}
             for record in await self.records("stage-changes")
         ]
+
+    @asynccontextmanager
+    async def open_transactions(self, topic: str) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
+        """A function that says whether records of a transaction that has not ended lie on a topic right now."""
+        name = self.topic(topic)
+        async with contextlib.AsyncExitStack() as stack:
+            readers = []
+            for isolation in ("read_uncommitted", "read_committed"):
+                reader = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level=isolation)
+                await reader.start()
+                stack.push_async_callback(reader.stop)
+                readers.append(reader)
+            pairs = [TopicPartition(name, partition) for partition in await _partitions(readers[0], name)]
+
+            async def any_open() -> bool:
+                written, committed = [await reader.end_offsets(pairs) for reader in readers]
+                return any(committed[pair] < written[pair] for pair in pairs)
+
+            yield any_open
 
     async def latest_stages(self) -> dict[str, dict[str, Any] | None]:
         """The compacted topic, as a new subscriber has it."""
