@@ -1,5 +1,6 @@
 """Identifiers: derived ones, so that doing a thing twice names it the same, and time-ordered ones."""
 
+import hashlib
 import os
 import time
 from uuid import UUID, uuid5
@@ -8,6 +9,10 @@ from uuid import UUID, uuid5
 FACT_NAMESPACE = UUID("6f9a3a52-7c1b-5d0e-9b35-2f1f4a9f8f10")
 ACTION_NAMESPACE = UUID("0f5d4c3e-52f1-5b8e-8a77-9d0f6f6c2c11")
 TOUCHPOINT_NAMESPACE = UUID("b7c6a2de-3d0b-5f0a-8a3f-1f6f2d2e7a12")
+
+_FACT_NAMESPACE = FACT_NAMESPACE.bytes
+# The two highest bits of the variant's digit are 10 (RFC 9562 §4.1).
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def _joined(*parts: object) -> str:
@@ -18,6 +23,13 @@ def _joined(*parts: object) -> str:
 def fact_id(customer_id: str, lifecycle: str, incarnation: int, fact_no: int) -> UUID:
     """The ``ce_id`` of a fact: UUIDv5 of (customer, lifecycle, incarnation, fact_no)."""
     return uuid5(FACT_NAMESPACE, _joined(customer_id, lifecycle, incarnation, fact_no))
+
+
+def fact_id_text(customer_id: str, lifecycle: str, incarnation: int, fact_no: int) -> str:
+    """`fact_id` as text, for hot code: the same as ``str(fact_id(...))`` without an object in between."""
+    name = f"{customer_id}\x1f{lifecycle}\x1f{incarnation}\x1f{fact_no}"
+    digest = hashlib.sha1(_FACT_NAMESPACE + name.encode()).hexdigest()  # noqa: S324  (RFC 9562 §5.5 says SHA-1)
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANT[digest[16]]}{digest[17:20]}-{digest[20:32]}"
 
 
 def action_id(play: str, fact: str | UUID) -> UUID:
@@ -36,10 +48,6 @@ def uuid7(unix_ms: int | None = None) -> UUID:
     value = (moment & (1 << 48) - 1) << 80 | int.from_bytes(os.urandom(10), "big")
     value &= ~(0xF << 76) & ~(0x3 << 62)
     return UUID(int=value | 0x7 << 76 | 0x2 << 62)
-
-
-# The two highest bits of the variant's digit are 10 (RFC 9562 §4.1).
-_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def uuid7_text() -> str:

@@ -1,11 +1,13 @@
 """Times on the wire: RFC 3339, UTC, to the microsecond; in hot code, whole microseconds since the Unix epoch."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime, PlainSerializer
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  (a zone would only have to be taken off again)
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -23,6 +25,12 @@ def to_micros(moment: datetime) -> int:
 def from_micros(micros: int) -> datetime:
     """The UTC datetime of microseconds since the epoch."""
     return _EPOCH + timedelta(microseconds=micros)
+
+
+@lru_cache(maxsize=16_384)
+def micros_to_wire(micros: int) -> str:
+    """`to_wire` of microseconds since the epoch, for hot code: what happens together is told with the same times."""
+    return (_NAIVE_EPOCH + timedelta(microseconds=micros)).isoformat() + "Z"
 
 
 def parse_micros(text: str) -> int:

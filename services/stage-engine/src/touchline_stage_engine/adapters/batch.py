@@ -178,13 +178,17 @@ class Batch:
     async def _deduplicate(self, connection: asyncpg.Connection) -> None:
         """Keep of each customer's arrivals those that are new; what is in doubt is looked up in one query."""
         doubtful: list[tuple[int, str]] = []
+        suspects: list[tuple[str, Work]] = []
         for key, work in self._work.items():
+            if not work.merged and work.customer.remember_if_new([arrival.hash for arrival in work.arrivals]):
+                continue
+            suspects.append((key, work))
             known = work.customer.known
             for arrival in (*work.arrivals, *work.merged):
                 if known is None or arrival.hash in known:
                     doubtful.append((arrival.hash, key))
         stored = await store.find_touchpoints(connection, doubtful)
-        for key, work in self._work.items():
+        for key, work in suspects:
             fresh: dict[int, Arrival] = {}
             work.arrivals = self._sift(key, work, work.arrivals, fresh, stored)
             work.merged = self._sift(key, work, work.merged, fresh, stored)
@@ -251,14 +255,18 @@ class Batch:
     async def apply(self, connection: asyncpg.Connection, caught_up_at: int | None) -> None:
         """Fold everything; touchpoints are written here, the rest is left in `changes`."""
         changes = self._changes
+        rows, folded = changes.touchpoints, 0
         for key, work in self._work.items():
             customer = self.customer(key)
             for arrival in work.arrivals:
-                self._note_links(customer, arrival)
-                changes.touchpoints.append(touchpoint_row(key, arrival))
-            changes.touchpoints += [touchpoint_row(key, arrival) for arrival in work.merged]
-            # What an alias handed over was counted by the alias's owner; what took another's place, with the other.
-            changes.counts["folded"] += sum(1 for arrival in work.arrivals if arrival.key == key) - len(work.replaced)
+                if arrival.others:
+                    self._note_links(customer, arrival)
+                rows.append(touchpoint_row(key, arrival))
+                # What an alias handed over was counted by the alias's owner.
+                folded += arrival.key == key
+            rows += [touchpoint_row(key, arrival) for arrival in work.merged]
+            folded -= len(work.replaced)  # counted with what it took the place of
+        changes.counts["folded"] += folded
         for message in self._messages:
             if message.kind not in (TRANSFERRED, WITHDRAWN, ERASE_REQUESTED, REBUILD_REQUESTED):
                 self._identities.receive(message, self._now)
@@ -275,7 +283,7 @@ class Batch:
         for key in self._identities.returned:
             work = self._work.setdefault(key, Work(self._customers[key], []))
             work.from_scratch = "merge"
-        await refold_all(connection, self._folding, list(self._work.values()), caught_up_at)
+        await refold_all(connection, self._folding, list(self._work.values()), self._now, caught_up_at)
         await self._identities.hand_over(connection, self._work)
         await self._forget_aliases(connection)
         for message in self._messages:
@@ -322,7 +330,7 @@ class Batch:
         await self.load(connection, keys)
         stale = [Work(self.customer(key), []) for key in keys if self._customers[key].stale]
         if stale:
-            await refold_all(connection, self._folding, stale, until)
+            await refold_all(connection, self._folding, stale, self._now, until)
         for key in keys:
             customer = self.customer(key)
             self._folding.fire(customer, until)
@@ -332,7 +340,7 @@ class Batch:
         """Fold customers again who were folded under other definitions."""
         await self.load(connection, keys)
         works = [Work(self.customer(key), []) for key in keys if self._customers[key].stale]
-        await refold_all(connection, self._folding, works, caught_up_at)
+        await refold_all(connection, self._folding, works, self._now, caught_up_at)
 
 
 def _content(arrival: Arrival) -> tuple[int, bytes]:

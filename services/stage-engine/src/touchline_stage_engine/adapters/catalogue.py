@@ -12,11 +12,11 @@ from touchline_runtime import kafka
 from touchline_runtime.errors import ConfigurationError, Unavailable
 from touchline_schemas.cloudevents import to_headers
 from touchline_schemas.facts import LifecycleDefined
-from touchline_schemas.times import from_micros
+from touchline_schemas.times import from_micros, micros_to_wire
 from touchline_schemas.topics import LIFECYCLES
 
 from touchline_stage_engine.adapters.lifecycle_files import Written
-from touchline_stage_engine.adapters.outgoing import SOURCE, wire
+from touchline_stage_engine.adapters.outgoing import SOURCE
 from touchline_stage_engine.core.compile import compile_definition
 from touchline_stage_engine.core.definition import Definition
 from touchline_stage_engine.core.durations import parse_instant
@@ -171,7 +171,7 @@ async def announce(catalogue: Catalogue, settings: StageEngineSettings, now: int
                 id=f"{key}:{version.fingerprint[:16]}",
                 type="touchline.lifecycle-defined",
                 source=SOURCE,
-                time=wire(now),
+                time=micros_to_wire(now),
                 subject=key,
             )
             await producer.send_and_wait(topic, event.model_dump_json().encode(), key.encode(), headers=headers)

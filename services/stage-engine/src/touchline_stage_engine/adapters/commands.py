@@ -5,11 +5,12 @@ from touchline_runtime import kafka
 from touchline_runtime.errors import Unavailable
 from touchline_schemas.identity import customer_key
 from touchline_schemas.partitions import partition_of
+from touchline_schemas.times import micros_to_wire
 from touchline_schemas.topics import IDENTITY
 
 from touchline_stage_engine.adapters import wiring
 from touchline_stage_engine.adapters.messages import ERASE_REQUESTED, REBUILD_REQUESTED
-from touchline_stage_engine.adapters.outgoing import Outgoing, identity_message, wire
+from touchline_stage_engine.adapters.outgoing import Outgoing, identity_message
 from touchline_stage_engine.settings import StageEngineSettings
 
 
@@ -20,7 +21,7 @@ async def request_erasure(settings: StageEngineSettings, customer_id: str, now: 
         Unavailable: Kafka did not take it.
     """
     key = customer_key(customer_id)
-    message = identity_message(key, ERASE_REQUESTED, {"erased_at": now, "by": None}, wire(now))
+    message = identity_message(key, ERASE_REQUESTED, {"erased_at": now, "by": None}, micros_to_wire(now))
     await _send(settings, [(partition_of(key, settings.partitions), message)])
 
 
@@ -30,7 +31,7 @@ async def request_rebuild(settings: StageEngineSettings, now: int) -> None:
     Raises:
         Unavailable: Kafka did not take it.
     """
-    message = identity_message("rebuild", REBUILD_REQUESTED, {}, wire(now))
+    message = identity_message("rebuild", REBUILD_REQUESTED, {}, micros_to_wire(now))
     await _send(settings, [(partition, message) for partition in range(settings.partitions)])
 
 

@@ -59,9 +59,24 @@ class Customer:
 
     def next_due(self) -> int | None:
         """When the next timer of any lifecycle is due."""
-        dues = [state.due for state in self.states if state is not None]
-        due = min(dues, default=None)
-        return None if due is None or due >= NEVER else due
+        due = NEVER
+        for state in self.states:
+            if state is not None and state.due < due:
+                due = state.due
+        return None if due >= NEVER else due
+
+    def remember_if_new(self, hashes: Sequence[int]) -> bool:
+        """Note touchpoints that are plainly new: memory holds all that is stored, and it is none of them."""
+        known = self.known
+        if known is None:
+            return False
+        new = set(hashes)
+        if len(new) != len(hashes) or not known.isdisjoint(new):
+            return False
+        known |= new
+        if len(known) > KNOWN_LIMIT:
+            self.known = None
+        return True
 
     def remember(self, hash: int) -> None:  # noqa: A002
         """Note that a touchpoint is stored now."""

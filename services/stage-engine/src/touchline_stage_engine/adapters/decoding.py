@@ -77,21 +77,33 @@ def content_digest(touchpoint: Touchpoint, key: str, identifiers: dict[str, str]
     return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def _micros(text: str) -> int:
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError("no zone")
-    return (moment - _EPOCH) // _MICROSECOND
-
-
 def _plain(value: object, longest: int) -> bool:
     return isinstance(value, str) and 0 < len(value) <= longest and value.isprintable()
 
 
 @lru_cache(maxsize=4096)
-def _is_name(type_: str, channel: str) -> bool:
-    """Whether these can be a type and a channel; few pairs ever occur."""
-    return bool(_TYPE.match(type_) and _CHANNEL.match(channel))
+def _is_kind(source: str, type_: str, channel: str, direction: str) -> bool:
+    """Whether these can be what they are said to be; few of them ever occur together."""
+    texts = isinstance(type_, str) and isinstance(channel, str)
+    return (
+        _plain(source, MAX_KEY)
+        and texts
+        and bool(_TYPE.match(type_) and _CHANNEL.match(channel))
+        and direction in ("inbound", "outbound")
+    )
+
+
+@lru_cache(maxsize=16_384)
+def _is_customer_id(value: str) -> bool:
+    return _plain(value, MAX_KEY) and not value.startswith(EMAIL) and value == value.strip()
+
+
+def _may_be_deep(properties: dict[str, Any], raw: bytes) -> bool:
+    """Whether JSON might be nested too deep: it is nested no deeper than it has brackets."""
+    for value in properties.values():
+        if type(value) is dict or type(value) is list:
+            return raw.count(b"{") + raw.count(b"[") > MAX_DEPTH
+    return False
 
 
 def decode(raw: bytes | None, record_key: bytes | None) -> Arrival | Poison:
@@ -113,50 +125,50 @@ def decode(raw: bytes | None, record_key: bytes | None) -> Arrival | Poison:
 def _quickly(data: Any, raw: bytes) -> Arrival | None:
     """The arrival of a record that is plainly right; None for the contract's model to decide."""
     try:
-        properties = data.get("properties", _EMPTY)
+        occurred = datetime.fromisoformat(data["occurred_at"]) - _EPOCH
+        received = datetime.fromisoformat(data["received_at"]) - _EPOCH
+        get = data.get
+        id_, source, properties, customer_id = data["id"], data["source"], get("properties", _EMPTY), get("customer_id")
         touchpoint = Touchpoint(
-            _micros(data["occurred_at"]),
-            data["id"],
-            data["source"],
+            (occurred.days * 86_400 + occurred.seconds) * 1_000_000 + occurred.microseconds,
+            id_,
+            source,
             data["type"],
             data["channel"],
             data["direction"],
             properties,
-            data.get("machine", False),
-            data.get("backfill", False),
-            _micros(data["received_at"]),
+            get("machine", False),
+            get("backfill", False),
+            (received.days * 86_400 + received.seconds) * 1_000_000 + received.microseconds,
+        )
+        right = _is_kind(source, touchpoint.type, touchpoint.channel, touchpoint.direction) and (
+            customer_id is None or _is_customer_id(customer_id)
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        # A TypeError, too, where a time has no zone, or where there is no text where one has to be.
         return None
     if not (
-        _plain(touchpoint.id, MAX_ID)
-        and _plain(touchpoint.source, MAX_KEY)
-        and type(touchpoint.type) is str
-        and type(touchpoint.channel) is str
-        and _is_name(touchpoint.type, touchpoint.channel)
-        and touchpoint.direction in ("inbound", "outbound")
+        right
+        and _plain(id_, MAX_ID)
         and type(properties) is dict
         and type(touchpoint.machine) is bool
         and type(touchpoint.backfill) is bool
         and touchpoint.occurred_at >= _EARLIEST
-        # Nested no deeper than it has brackets; an escape may hide what PostgreSQL can't store.
-        and raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH
-        and b"\\u" not in raw
+        # An escape may hide what PostgreSQL can't store.
+        and b"\\" not in raw
+        and not _may_be_deep(properties, raw)
     ):
         return None
-    customer_id = data.get("customer_id")
-    if not _plain(customer_id, MAX_KEY) or customer_id.startswith(EMAIL) or customer_id != customer_id.strip():
-        return None
-    others: tuple[str, ...] = ()
-    identifiers: dict[str, str] | None = None
-    anonymous_id, email, external_id = data.get("anonymous_id"), data.get("email"), data.get("external_id")
+    anonymous_id, email, external_id = get("anonymous_id"), get("email"), get("external_id")
     if anonymous_id is not None or email is not None or external_id is not None:
         if not all(one is None or _plain(one, MAX_KEY) for one in (anonymous_id, email, external_id)):
             return None
         if email is not None and (email != email.strip().lower() or "@" not in email):
             return None
         return _filed(touchpoint, data)
-    return Arrival(touchpoint, customer_id, others, identifiers, touchpoint_hash(touchpoint.source, touchpoint.id))
+    if customer_id is None:
+        return None
+    return Arrival(touchpoint, customer_id, (), None, touchpoint_hash(source, id_))
 
 
 def _filed(touchpoint: Touchpoint, named: dict[str, Any]) -> Arrival:

@@ -7,8 +7,8 @@ import msgpack
 import orjson
 from touchline_schemas import dead_letters, topics
 from touchline_schemas.cloudevents import Headers
-from touchline_schemas.ids import fact_id, uuid7
-from touchline_schemas.times import from_micros, to_wire
+from touchline_schemas.ids import fact_id_text, uuid7
+from touchline_schemas.times import micros_to_wire
 
 from touchline_stage_engine.core.facts import Move, Stall
 from touchline_stage_engine.core.publication import Numbered, Published
@@ -49,23 +49,20 @@ def unpack(packed: bytes) -> list[Outgoing]:
     ]
 
 
-def wire(micros: int) -> str:
-    """Microseconds since the epoch as the wire has times."""
-    return to_wire(from_micros(micros))
-
-
-_FIXED = ("ce_specversion", b"1.0"), ("ce_source", SOURCE.encode()), ("content-type", b"application/json")
+_SPECVERSION = ("ce_specversion", b"1.0")
+_SOURCE = ("ce_source", SOURCE.encode())
+_CONTENT_TYPE = ("content-type", b"application/json")
 
 
 def _headers(id: str, type: bytes, time: str, subject: bytes) -> Headers:  # noqa: A002
     return [
-        _FIXED[0],
+        _SPECVERSION,
         ("ce_id", id.encode()),
         ("ce_type", type),
-        _FIXED[1],
+        _SOURCE,
         ("ce_time", time.encode()),
         ("ce_subject", subject),
-        _FIXED[2],
+        _CONTENT_TYPE,
     ]
 
 
@@ -79,19 +76,10 @@ class Publisher:
     def fact(self, customer_id: str, incarnation: int, lifecycle: str, numbered: Numbered) -> Outgoing:
         """A move, stall or recovery, for stage-changes."""
         fact, fact_no, sequence = numbered
-        data: dict[str, Any] = {
-            "customer_id": customer_id,
-            "lifecycle": lifecycle,
-            "lifecycle_version": fact.version,
-            "fact_no": fact_no,
-            "incarnation": incarnation,
-            "decided_at": self.decided_at,
-            "backfill": fact.backfill,
-        }
+        data: dict[str, Any]
         if isinstance(fact, Move):
-            type_ = b"touchline.stage-changed"
-            time = wire(fact.occurred_at)
-            data |= {
+            type_, time = b"touchline.stage-changed", micros_to_wire(fact.occurred_at)
+            data = {
                 "from_stage": fact.from_stage,
                 "to_stage": fact.to_stage,
                 "move": fact.kind,
@@ -104,20 +92,25 @@ class Publisher:
                 "previous_stage_seconds": fact.previous_stage_seconds,
             }
         elif isinstance(fact, Stall):
-            type_ = b"touchline.customer-stalled"
-            time = wire(fact.due_at)
-            data |= {"stage": fact.stage, "level": fact.level, "since": wire(fact.since), "due_at": time}
+            type_, time = b"touchline.customer-stalled", micros_to_wire(fact.due_at)
+            data = {"stage": fact.stage, "level": fact.level, "since": micros_to_wire(fact.since), "due_at": time}
         else:
-            type_ = b"touchline.customer-recovered"
-            time = wire(fact.occurred_at)
-            data |= {
+            type_, time = b"touchline.customer-recovered", micros_to_wire(fact.occurred_at)
+            data = {
                 "stage": fact.stage,
                 "stalled_seconds": fact.stalled_seconds,
                 "touchpoint_id": fact.touchpoint_id,
             }
+        data["customer_id"] = customer_id
+        data["lifecycle"] = lifecycle
+        data["lifecycle_version"] = fact.version
+        data["fact_no"] = fact_no
+        data["incarnation"] = incarnation
         data["occurred_at"] = time
+        data["decided_at"] = self.decided_at
+        data["backfill"] = fact.backfill
         key = customer_id.encode()
-        ce_id = str(fact_id(customer_id, lifecycle, incarnation, fact_no))
+        ce_id = fact_id_text(customer_id, lifecycle, incarnation, fact_no)
         return Outgoing(STAGE_CHANGES, self.partition, key, _headers(ce_id, type_, time, key), orjson.dumps(data))
 
     def latest_stage(self, customer_id: str, incarnation: int, lifecycle: str, published: Published) -> Outgoing:
@@ -130,13 +123,13 @@ class Publisher:
             "lifecycle": lifecycle,
             "lifecycle_version": published.version,
             "stage": published.stage,
-            "entered_at": wire(published.entered_at),
+            "entered_at": micros_to_wire(published.entered_at),
             "sequence": published.sequence,
             "stalled_level": published.level,
             "updated_at": self.decided_at,
         }
         # The same state may be written again with nothing new but the entry time: the id says which writing it was.
-        ce_id = f"{fact_id(customer_id, lifecycle, incarnation, published.fact_no)}:{published.entered_at}"
+        ce_id = f"{fact_id_text(customer_id, lifecycle, incarnation, published.fact_no)}:{published.entered_at}"
         headers = _headers(ce_id, b"touchline.customer-stage", self.decided_at, customer_id.encode())
         return Outgoing(CUSTOMER_STAGES, self.partition, key.encode(), headers, orjson.dumps(data))
 
@@ -146,7 +139,7 @@ class Publisher:
 
     def merged(self, customer_id: str, incarnation: int, into: str, merge_no: int, occurred_at: int) -> Outgoing:
         """That a key is now part of a customer."""
-        time, key = wire(occurred_at), customer_id.encode()
+        time, key = micros_to_wire(occurred_at), customer_id.encode()
         data = {
             "customer_id": customer_id,
             "into": into,
@@ -155,20 +148,20 @@ class Publisher:
             "occurred_at": time,
             "decided_at": self.decided_at,
         }
-        ce_id = str(fact_id(customer_id, "", incarnation, merge_no))
+        ce_id = fact_id_text(customer_id, "", incarnation, merge_no)
         headers = _headers(ce_id, b"touchline.customer-merged", time, key)
         return Outgoing(STAGE_CHANGES, self.partition, key, headers, orjson.dumps(data))
 
     def erased(self, customer_id: str, incarnation: int, erased_at: int) -> Outgoing:
         """That a customer is to be forgotten; the last word of an incarnation."""
-        time, key = wire(erased_at), customer_id.encode()
+        time, key = micros_to_wire(erased_at), customer_id.encode()
         data = {
             "customer_id": customer_id,
             "incarnation": incarnation,
             "occurred_at": time,
             "decided_at": self.decided_at,
         }
-        ce_id = str(fact_id(customer_id, "", incarnation, 0))
+        ce_id = fact_id_text(customer_id, "", incarnation, 0)
         headers = _headers(ce_id, b"touchline.customer-erased", time, key)
         return Outgoing(STAGE_CHANGES, self.partition, key, headers, orjson.dumps(data))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import asyncpg
 import structlog
 from touchline_runtime.metrics import Metrics
+from touchline_schemas.times import micros_to_wire
 
 from touchline_stage_engine import metrics as declared
 from touchline_stage_engine.adapters import statements, store
@@ -20,7 +21,7 @@ from touchline_stage_engine.adapters.errors import FencedError, Interrupted
 from touchline_stage_engine.adapters.folding import Folding
 from touchline_stage_engine.adapters.intake import Intake, Records
 from touchline_stage_engine.adapters.ledger import Ledger, Place
-from touchline_stage_engine.adapters.outgoing import Publisher, wire
+from touchline_stage_engine.adapters.outgoing import Publisher
 from touchline_stage_engine.adapters.relay import Relay
 from touchline_stage_engine.adapters.wiring import Inputs
 from touchline_stage_engine.settings import StageEngineSettings
@@ -220,7 +221,7 @@ class Tenure:
 
     def _batch(self) -> Batch:
         now = clock()
-        self._publisher.decided_at = wire(now)
+        self._publisher.decided_at = micros_to_wire(now)
         return Batch(self._partition, self._shared.inputs.partitions, self._folding, self._cache, self._erasures, now)
 
     async def _write(self, batch: Batch, touchpoints: int, identity: int, caught_up_at: int | None) -> None:
