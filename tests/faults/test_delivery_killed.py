@@ -30,6 +30,7 @@ WORKER = textwrap.dedent(
     from touchline_notifier.adapters.channels.guarded_http import GuardedHttp
     from touchline_notifier.adapters.channels.webhook import WebhookChannel
     from touchline_notifier.adapters.delivery_worker import DeliveryWorker
+    from touchline_notifier.adapters.hashes import Hashes
     from touchline_notifier.core.delivery.addresses import parse_networks
     from touchline_notifier.core.endpoints import Endpoint
 
@@ -39,7 +40,7 @@ WORKER = textwrap.dedent(
             database, min_size=1, max_size=4, server_settings={"search_path": "notifier"}
         ) as pool:
             channels = {"webhook": WebhookChannel(GuardedHttp(parse_networks("127.0.0.0/8")))}
-            await DeliveryWorker(pool, channels, {"crm": endpoint}).run(asyncio.Event())
+            await DeliveryWorker(pool, Hashes("key"), channels, {"crm": endpoint}).run(asyncio.Event())
 
     asyncio.run(main(*sys.argv[1:]))
     """
@@ -95,10 +96,7 @@ async def test_workers_killed_in_turn_lose_nothing_and_repeat_only_what_was_in_t
         try:
 
             async def half() -> bool:
-                return (
-                    int(await connection.fetchval("SELECT count(*) FROM deliveries WHERE status = 'sent'"))
-                    > 15
-                )
+                return int(await connection.fetchval("SELECT count(*) FROM deliveries WHERE status = 'sent'")) > 15
 
             await until(half)
             second.send_signal(signal.SIGKILL)

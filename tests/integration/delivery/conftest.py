@@ -21,17 +21,21 @@ from touchline_notifier.adapters.channels.slack import SlackChannel
 from touchline_notifier.adapters.channels.webhook import WebhookChannel
 from touchline_notifier.adapters.delivery_queue import put
 from touchline_notifier.adapters.delivery_worker import DeliveryWorker
+from touchline_notifier.adapters.hashes import Hashes
+from touchline_notifier.adapters.profiles import lock_profiles, save_profiles, save_suppressions
 from touchline_notifier.core.channel import Channel, Message
 from touchline_notifier.core.delivery.addresses import parse_networks
 from touchline_notifier.core.delivery.message_id import delivery_id
 from touchline_notifier.core.delivery.subscriptions import Planned
 from touchline_notifier.core.endpoints import Endpoint
+from touchline_notifier.core.profile import Suppression
 from touchline_runtime.database import migrate
 from touchline_runtime.settings import ServiceSettings
 
 SECRET = "whsec_" + base64.b64encode(os.urandom(32)).decode()
 LOOPBACK = parse_networks("127.0.0.0/8")
 PARTITION = 3
+HASHES = Hashes("a key")
 
 
 @pytest.fixture
@@ -135,6 +139,19 @@ class Book:
         await self.pool.execute("UPDATE deliveries SET next_attempt_at = now() WHERE status = 'pending'")
         await self.pool.execute("UPDATE endpoint_state SET retry_after = now() WHERE retry_after IS NOT NULL")
 
+    async def suppress(self, address: str, reason: str) -> None:
+        """Suppress an address."""
+        async with self.pool.acquire() as connection:
+            await save_suppressions(connection, [Suppression(address, reason, datetime.now(UTC))], HASHES)
+
+    async def refuse(self, customer: str, channel: str) -> None:
+        """Let a customer refuse consent for a channel."""
+        now = datetime.now(UTC)
+        async with self.pool.acquire() as connection, connection.transaction():
+            profiles = await lock_profiles(connection, [customer], now)
+            profiles[customer].values[f"consent.{channel}"] = [False, 0, "t-1"]
+            await save_profiles(connection, profiles, now)
+
     async def outbox(self) -> list[tuple[str, str, dict[str, str], Any]]:
         """(topic, key, headers, value) of every event, in order."""
         rows = await self.pool.fetch("SELECT * FROM outbox ORDER BY id")
@@ -187,7 +204,7 @@ async def running(
     channels: dict[str, Channel] = {
         "webhook": WebhookChannel(http), "email": EmailChannel(), "slack": SlackChannel(http), **(more or {})
     }  # fmt: skip
-    worker = DeliveryWorker(pool, channels, {endpoint.name: endpoint for endpoint in endpoints})
+    worker = DeliveryWorker(pool, HASHES, channels, {endpoint.name: endpoint for endpoint in endpoints})
     stopping = asyncio.Event()
     task = asyncio.create_task(worker.run(stopping))
     try:

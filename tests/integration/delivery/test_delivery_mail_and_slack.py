@@ -137,9 +137,7 @@ async def test_a_slack_room_that_is_gone_disables_the_endpoint(
     _, delivery = await book.action("team", channel="slack", text="Hello")
     async with working(slack_endpoint(receiver)):
         await book.until_status(delivery, "failed")
-    assert await book.pool.fetchval("SELECT disabled_reason FROM endpoint_state") == (
-        "answered 404: channel_not_found"
-    )
+    assert await book.pool.fetchval("SELECT disabled_reason FROM endpoint_state") == ("answered 404: channel_not_found")
 
 
 async def test_a_message_that_slack_cannot_read_fails_and_the_next_one_goes(
@@ -153,3 +151,31 @@ async def test_a_message_that_slack_cannot_read_fails_and_the_next_one_goes(
         await book.until_status(first, "failed")
         _, second = await book.action("team", channel="slack", text="Hello")
         await book.until_status(second, "sent")
+
+
+async def test_nothing_goes_to_an_address_that_was_suppressed_after_the_decision(
+    book: Any, working: Working, mailbox: MailCatcher
+) -> None:
+    _, delivery = await book.action("mail", channel="email", to="ada@example.org", text="Hello", to_customer=True)
+    _, own = await book.action("mail", channel="email", to="ada@example.org", text="To the company's own box")
+    await book.suppress("ada@example.org", "email_complained")
+    async with working(mail_endpoint(mailbox)):
+        row = await book.until_status(delivery, "cancelled")
+        assert row["last_error"] == "the address is suppressed: email_complained"
+        await book.until_status(own, "sent")
+    assert [mail.text.strip() for mail in mailbox.mails] == ["To the company's own box"]
+    told = [value for topic, _, _, value in await book.outbox() if topic == "retention-actions"]
+    (held,) = [one for one in told if one["outcome"] == "held"]
+    assert held["reason"] == "suppressed: the address is suppressed: email_complained"
+
+
+async def test_nothing_goes_to_a_customer_who_refused_after_the_decision(
+    book: Any, working: Working, mailbox: MailCatcher
+) -> None:
+    _, delivery = await book.action("mail", channel="email", to="ada@example.org", text="Hello", consent="email")
+    _, other = await book.action("mail", channel="email", to="ada@example.org", text="Hello", consent="sms")
+    await book.refuse("c-1", "email")
+    async with working(mail_endpoint(mailbox)):
+        assert (await book.until_status(delivery, "cancelled"))["last_error"] == "consent for email was refused"
+        await book.until_status(other, "sent")
+    assert len(mailbox.mails) == 1

@@ -127,3 +127,34 @@ def test_a_bounce_without_an_address_is_of_the_known_one() -> None:
     assert suppression is not None
     assert suppression.address == "ada@example.org"
     assert suppression_of(a_touchpoint("email_bounced"), None) is None
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"customer_id": None, "email": "ada@example.org"},
+        {"customer_id": "email:ada@example.org"},
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "values", "lifted"),
+    [
+        ("unsubscribed", {}, False),
+        ("subscribed", {}, True),
+        ("form_submitted", {"consent": {"email": False}}, False),
+        ("form_submitted", {"consent": {"all": True}}, True),
+        ("form_submitted", {"consent": {"sms": False}}, None),
+    ],
+)
+def test_what_is_said_under_an_address_alone_counts_for_the_address(
+    named: dict[str, Any], kind: str, values: dict[str, Any], lifted: bool | None
+) -> None:
+    suppression = suppression_of(a_touchpoint(kind, channel="email", properties=values, **named), None)
+    assert (suppression.lifted if suppression else None) == lifted
+    assert suppression is None or suppression.address == "ada@example.org"
+
+
+def test_consent_of_a_customer_who_is_known_is_theirs_and_not_the_addresss() -> None:
+    refusal = a_touchpoint("form_submitted", email="ada@example.org", properties={"consent": {"email": False}})
+    assert suppression_of(refusal, None) is None
+    assert folded(refusal).consent("email") is False

@@ -246,7 +246,9 @@ async def run(settings: NotifierSettings) -> Failed | None:
         decider = Decider(rulebook.plays, Templates(link))
         desk = Desk(decider, rulebook.endpoints, built.hashes, settings.partitions, to_customers)
         metered = MeteredDeliveries(built.metrics)
-        worker = DeliveryWorker(built.pool, channels, rulebook.endpoints, metered, sending=settings.sending)
+        worker = DeliveryWorker(
+            built.pool, built.hashes, channels, rulebook.endpoints, metered, sending=settings.sending
+        )
         reader = Reader(
             settings, desk, MeteredReader(built.metrics),
             stream=built.stream,

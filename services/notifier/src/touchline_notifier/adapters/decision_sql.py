@@ -30,6 +30,8 @@ WHERE stream = $1 AND partition = $2 AND epoch = $3 AND next_touchpoint = $6 AND
 RETURNING epoch
 """
 
+TOUCHPOINTS_READ = "SELECT partition, next_touchpoint FROM positions WHERE stream = $1"
+
 KEPT_KEY = """
 -- The first who asks makes it; everybody after gets the same.
 INSERT INTO kept (name, value) VALUES ('secret', to_jsonb($1::text))

@@ -26,7 +26,7 @@ from touchline_notifier.core.delivery.message_id import delivery_id
 from touchline_notifier.core.delivery.subscriptions import Planned, for_subscribers
 from touchline_notifier.core.endpoints import Endpoint
 from touchline_notifier.core.facts import Fact, Standing, no_longer_wanted
-from touchline_notifier.core.limits import Circumstances
+from touchline_notifier.core.limits import Circumstances, consent_asked, writes_to_customer
 from touchline_notifier.core.outgoing import Outgoing, action_event
 from touchline_notifier.core.profile import Profile
 
@@ -47,6 +47,12 @@ class Desk:
     hashes: Hashes
     partitions: int
     to_customers: frozenset[str]
+
+    @property
+    def writes_to_customers(self) -> bool:
+        """Whether any play does, so that what was said of an address matters, on whatever partition."""
+        plays = self.decider.plays.values()
+        return any(play.enabled and writes_to_customer(play, self.to_customers) for play in plays)
 
 
 @dataclass(slots=True)
@@ -244,7 +250,7 @@ async def _write(
         if one.event.outcome == "decided":
             play = desk.decider.plays[one.action.play]
             first_before = max(one.action.fact.at + play.max_age, now + _LEAST_PATIENCE)
-            await put(connection, partition, [_planned(one, now)], due=now, now=now, first_before=first_before)
+            await put(connection, partition, [_planned(one, desk, now)], due=now, now=now, first_before=first_before)
     await outbox.append(connection, partition, events)
 
 
@@ -258,8 +264,10 @@ def _action_row(action: Action, partition: int) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _planned(decided: Decided, now: datetime) -> Planned:
+def _planned(decided: Decided, desk: Desk, now: datetime) -> Planned:
     """The delivery of what was decided just now."""
+    play = desk.decider.plays[decided.action.play]
+    asked = consent_asked(play, desk.to_customers)
     action, event, rendered = decided.action, decided.event, decided.rendered
     assert event is not None, "a delivery follows a decision that is published"
     assert rendered is not None, "decided means rendered"
@@ -286,6 +294,8 @@ def _planned(decided: Decided, now: datetime) -> Planned:
         html=rendered.html,
         unsubscribe_url=rendered.unsubscribe_url,
         headers=rendered.headers,
+        to_customer=writes_to_customer(play, desk.to_customers),
+        consent=asked[0] if asked else None,
     )
     return Planned(ident, fact.id, action.customer_id, action.channel, action.endpoint, message, action.action_id)
 

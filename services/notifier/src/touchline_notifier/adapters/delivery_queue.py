@@ -11,9 +11,19 @@ from touchline_schemas.actions import Action
 
 from touchline_notifier.adapters import delivery_sql as sql
 from touchline_notifier.adapters import endpoint_state
+from touchline_notifier.adapters.hashes import Hashes
+from touchline_notifier.adapters.last_word import objections
 from touchline_notifier.adapters.outbox import Connection, append
 from touchline_notifier.core.channel import Attempt, Delivery, Message
-from touchline_notifier.core.delivery.conclusion import Conclusion, Expired, Failed, Rescheduled, Sent, conclude
+from touchline_notifier.core.delivery.conclusion import (
+    Conclusion,
+    Expired,
+    Failed,
+    Rescheduled,
+    Sent,
+    Withheld,
+    conclude,
+)
 from touchline_notifier.core.delivery.reports import reports
 from touchline_notifier.core.delivery.subscriptions import Planned
 
@@ -26,11 +36,13 @@ class Claimed:
         delivery: its ``attempts`` counts the one that is about to be made.
         expired: it waited past ``first_before`` for its first attempt.
         disabled: why its endpoint gets nothing, if it doesn't.
+        withheld: the customer, or the address, has said no since it was decided.
     """
 
     delivery: Delivery
     expired: bool = False
     disabled: str | None = None
+    withheld: Withheld | None = None
 
 
 async def put(
@@ -81,8 +93,9 @@ async def replay(connection: Connection, delivery: UUID, now: datetime) -> str |
 class DeliveryQueue:
     """One worker's view of the deliveries."""
 
-    def __init__(self, pool: asyncpg.Pool, worker: str, *, sending: bool = True) -> None:
+    def __init__(self, pool: asyncpg.Pool, hashes: Hashes, worker: str, *, sending: bool = True) -> None:
         self._pool = pool
+        self._hashes = hashes
         self._worker = worker
         self._sending = sending
 
@@ -121,13 +134,16 @@ class DeliveryQueue:
         rows = await connection.fetch(
             sql.CLAIM, list(room), list(room.values()), now, self._worker, now + lease, self._sending
         )
+        deliveries = [_delivery(row) for row in rows]
+        withheld = await objections(connection, deliveries, self._hashes)
         return [
             Claimed(
-                _delivery(row),
+                delivery,
                 expired=row["attempts"] == 1 and row["first_before"] is not None and row["first_before"] < now,
                 disabled=disabled.get(row["endpoint"]),
+                withheld=withheld.get(delivery.id),
             )
-            for row in rows
+            for row, delivery in zip(rows, deliveries, strict=True)
         ]
 
     async def _probe(
@@ -169,9 +185,8 @@ class DeliveryQueue:
                 await endpoint_state.teach(connection, claimed.delivery.endpoint, attempt, now)
         return conclusion if written else None
 
-    async def expire(self, claimed: Claimed, now: datetime) -> Conclusion | None:
-        """Give up what waited too long for its first attempt."""
-        conclusion = Expired("it waited longer than max_age allows before it could be tried")
+    async def drop(self, claimed: Claimed, conclusion: Expired | Withheld, now: datetime) -> Conclusion | None:
+        """Give up what is not to be tried: it waited too long for its first attempt, or somebody has said no."""
         async with self._pool.acquire() as connection, connection.transaction():
             written = await self._write(connection, claimed, conclusion, now)
         return conclusion if written else None
@@ -192,7 +207,7 @@ class DeliveryQueue:
                 finished = ("sent", None, status)
             case Failed(why, status):
                 finished = ("failed", why, status)
-            case Expired(why):
+            case Expired(why) | Withheld(_, why):
                 finished = ("cancelled", why, None)
         if await connection.fetchval(sql.FINISH, delivery, self._worker, *finished, now) is None:
             return False
@@ -206,6 +221,7 @@ _ENDS: dict[type[Conclusion], tuple[str, str | None, frozenset[str]]] = {
     Sent: ("sent", None, frozenset({"decided", "failed", "cancelled", "held"})),
     Failed: ("failed", "delivery_failed", frozenset({"decided"})),
     Expired: ("cancelled", "too_old", frozenset({"decided"})),
+    Withheld: ("held", None, frozenset({"decided"})),
 }
 
 
@@ -213,6 +229,8 @@ async def _finish_action(
     connection: Connection, claimed: Claimed, action: asyncpg.Record, conclusion: Conclusion, now: datetime
 ) -> None:
     outcome, code, replaced = _ENDS[type(conclusion)]
+    if isinstance(conclusion, Withheld):
+        code = conclusion.code
     if action["outcome"] not in replaced:  # a replay tells nothing new
         return
     text = None if isinstance(conclusion, Sent) else conclusion.why

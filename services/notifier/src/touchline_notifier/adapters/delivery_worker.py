@@ -21,8 +21,9 @@ import structlog
 from touchline_runtime.database import UNREACHABLE
 
 from touchline_notifier.adapters.delivery_queue import Claimed, DeliveryQueue
+from touchline_notifier.adapters.hashes import Hashes
 from touchline_notifier.core.channel import Attempt, Channel, Delivery, GaveUp, Retry
-from touchline_notifier.core.delivery.conclusion import Conclusion
+from touchline_notifier.core.delivery.conclusion import Conclusion, Expired
 from touchline_notifier.core.endpoints import Endpoint
 
 log = structlog.get_logger(__name__)
@@ -34,7 +35,10 @@ _LEASE = timedelta(seconds=15)
 _HEARTBEAT_SECONDS = 4.0
 _STRANGERS_SECONDS = 10.0
 _PROBE_MARGIN = timedelta(seconds=10)
-_TRY_AGAIN = (*UNREACHABLE, asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+_TRY_AGAIN = (*UNREACHABLE, asyncpg.PostgresError)
+"""The server is away, or refused: a process that was frozen finds its transaction ended, a standby is read-only."""
+
+_TOO_LATE = "it waited longer than max_age allows before it could be tried"
 
 Observer = Callable[[Delivery, Conclusion, float], None]
 """Told of every concluded attempt: the delivery, what follows, and the seconds it took."""
@@ -48,6 +52,7 @@ class DeliveryWorker:
     def __init__(
         self,
         pool: asyncpg.Pool,
+        hashes: Hashes,
         channels: Mapping[str, Channel],
         endpoints: Mapping[str, Endpoint],
         observe: Observer = lambda delivery, conclusion, seconds: None,
@@ -60,7 +65,7 @@ class DeliveryWorker:
             sending: false: only facts for subscribers go out; the messages of plays wait.
         """
         name = f"{socket.gethostname()}/{os.getpid()}/{uuid4().hex[:8]}"
-        self._queue = DeliveryQueue(pool, name, sending=sending)
+        self._queue = DeliveryQueue(pool, hashes, name, sending=sending)
         self._channels = channels
         self._endpoints = endpoints
         self._observe = observe
@@ -124,8 +129,9 @@ class DeliveryWorker:
         delivery = claimed.delivery
         bound = log.bind(delivery=delivery.id, endpoint=delivery.endpoint, attempt=delivery.attempts)
         began = time.monotonic()
-        if claimed.expired:
-            conclusion = await self._recorded(lambda: self._queue.expire(claimed, _now()))
+        given_up = Expired(_TOO_LATE) if claimed.expired else claimed.withheld
+        if given_up is not None:
+            conclusion = await self._recorded(lambda: self._queue.drop(claimed, given_up, _now()))
         elif claimed.disabled is not None:
             refused = GaveUp(claimed.disabled)
             conclusion = await self._recorded(lambda: self._queue.conclude(claimed, refused, _now(), 0.0, teach=False))

@@ -9,6 +9,7 @@ import asyncpg
 from aiokafka import ConsumerRecord
 
 from touchline_notifier.adapters import outbox
+from touchline_notifier.adapters.barriers import Barrier
 from touchline_notifier.adapters.decisions import Desk, Tally, circumstances, decide_due, take_told
 from touchline_notifier.adapters.ownership import Owned, advance
 from touchline_notifier.adapters.profiles import take_touchpoints
@@ -19,14 +20,14 @@ _DUE_AT_ONCE = 200
 
 @dataclass(frozen=True, slots=True)
 class HeldFacts:
-    """Facts that were read, to be decided once touchpoints have been read up to an offset.
+    """Facts that were read, to be decided once touchpoints have been read up to a barrier.
 
     ``barrier`` is where the touchpoints ended after the facts were read: whatever caused a fact lies before it, and so
     does everything that was known when it was caused.
     """
 
     records: Sequence[ConsumerRecord]
-    barrier: int
+    barrier: Barrier
 
 
 @dataclass(slots=True)
@@ -35,7 +36,7 @@ class Partition:
 
     owned: Owned
     held: deque[HeldFacts] = field(default_factory=deque)
-    due_barrier: tuple[int, int] | None = None
+    due_barrier: tuple[Barrier, int] | None = None
     """Where both topics ended when actions were found due: they are decided once both were read up to there."""
 
     @property
@@ -65,11 +66,17 @@ class Work:
             await outbox.append(self.connection, owned.partition, batch.dead_letters)
         owned.next_touchpoint = position
 
-    async def facts(self, partition: Partition, held: HeldFacts) -> Tally:
+    async def stand(self, partition: Partition, position: int) -> None:
+        """Note that touchpoints were read up to an offset, past marks of transactions, which are no records."""
+        async with self.connection.transaction():
+            await advance(self.connection, partition.owned, position, partition.owned.next_fact)
+        partition.owned.next_touchpoint = position
+
+    async def facts(self, partition: Partition, records: Sequence[ConsumerRecord]) -> Tally:
         """Decide on facts."""
         owned = partition.owned
-        position = held.records[-1].offset + 1
-        batch = read_told(held.records)
+        position = records[-1].offset + 1
+        batch = read_told(records)
         async with self.connection.transaction():
             await advance(self.connection, owned, owned.next_touchpoint, position)
             moment = await circumstances(self.connection, self.desk, self.clock(), self.sending)

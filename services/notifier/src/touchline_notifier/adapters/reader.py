@@ -12,8 +12,7 @@ from typing import Any, Protocol
 
 import asyncpg
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from touchline_runtime import database, kafka
 from touchline_runtime.database import UNREACHABLE
@@ -21,6 +20,8 @@ from touchline_runtime.errors import Unavailable
 from touchline_schemas.topics import STAGE_CHANGES, TOUCHPOINTS
 
 from touchline_notifier.adapters import decision_sql as sql
+from touchline_notifier.adapters.barriers import Barriers
+from touchline_notifier.adapters.consuming import build_consumer, reachable
 from touchline_notifier.adapters.decisions import Desk, Tally
 from touchline_notifier.adapters.ownership import NotTheOwnerError, claim, relay_name
 from touchline_notifier.adapters.partition import HeldFacts, Partition, Work
@@ -151,7 +152,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
         self._stream = stream
         self._touchpoints = TOUCHPOINTS.full_name(settings.topic_prefix)
         self._facts = STAGE_CHANGES.full_name(settings.topic_prefix)
-        self._consumer = self._build_consumer(worker)
+        self._consumer = build_consumer(settings, worker)
         self._partitions: dict[int, Partition] = {}
         self._relays: dict[int, Relay] = {}
         # A revoked partition is let go between two transactions, never within one.
@@ -160,22 +161,15 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
         self._claims = 0
         self._failure: Exception | None = None
         self._written = asyncio.Event()
-
-    def _build_consumer(self, worker: str | None) -> AIOKafkaConsumer:
-        arguments: dict[str, Any] = {
-            # Between the assignment and our seek, and when retention cuts a topic under us: nothing is passed over.
-            "auto_offset_reset": "earliest",
-            "group_id": f"{self._settings.topic_prefix}.notifier",
-            # Both topics' partition n to the same process.
-            "partition_assignment_strategy": (RangePartitionAssignor,),
-            "session_timeout_ms": 6000,
-            "heartbeat_interval_ms": 1500,
-            "rebalance_timeout_ms": 30000,
-            "max_poll_interval_ms": 300000,
-        }
-        if worker is not None:
-            arguments["group_instance_id"] = worker
-        return kafka.consumer(self._settings, f"{self._settings.topic_prefix}-notifier", **arguments)
+        self._look_again = 0.0
+        self._barriers = Barriers(
+            self._consumer,
+            work.connection,
+            stream=stream,
+            topic=self._touchpoints,
+            partitions=settings.partitions,
+            everywhere=work.desk.writes_to_customers,
+        )
 
     async def run(self, stopping: asyncio.Event, wake_delivery: Callable[[], None], joined: Callable[[], None]) -> None:
         """Work until told to stop."""
@@ -237,19 +231,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
         owned = partition.owned
         for topic, position in ((self._touchpoints, owned.next_touchpoint), (self._facts, owned.next_fact)):
             where = TopicPartition(topic, owned.partition)
-            self._consumer.seek(where, await self._reachable(where, position))
-
-    async def _reachable(self, where: TopicPartition, position: int) -> int:
-        """The position, or the nearest that exists: retention may have cut the topic, or it was made anew."""
-        beginning = (await self._consumer.beginning_offsets([where]))[where]
-        end = (await self._consumer.end_offsets([where]))[where]
-        reachable = min(max(position, beginning), max(end, beginning))
-        if position > end:
-            # Somebody deleted the topic. What is in the new one was never read; seen facts are known by their ids.
-            reachable = beginning
-        if reachable != position and position:
-            log.warning("position_moved", topic=where.topic, partition=where.partition, was=position, now=reachable)
-        return int(reachable)
+            self._consumer.seek(where, await reachable(self._consumer, where, position))
 
     # The work.
 
@@ -267,15 +249,11 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
                 return
             await self._take_touchpoints(fetched)
             await self._hold_facts(fetched)
-            decided = False
-            for partition in list(self._partitions.values()):
-                number = partition.owned.partition
-                while partition.held and await self._stands(self._touchpoints, number) >= partition.held[0].barrier:
-                    await self._decide(partition, partition.held[0])
-                    partition.held.popleft()
-                    decided = True
+            decided = [await self._decide(partition) for partition in list(self._partitions.values())]
+            # Only here has everything fetched been taken, so that the consumer's position is ours.
+            decided.append(await self._decide_due())
             self._pause_or_resume()
-        if decided:
+        if any(decided):
             wake_delivery()
             self._written.set()
 
@@ -291,6 +269,11 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
             started = asyncio.get_running_loop().time()
             await self._work.touchpoints(partition, records, records[-1].offset + 1)
             self._observer.touchpoints(len(records), asyncio.get_running_loop().time() - started)
+        for number, partition in self._partitions.items():
+            # Other processes wait for it: marks of transactions count, too.
+            position = await self._stands(self._touchpoints, number)
+            if position > partition.owned.next_touchpoint:
+                await self._work.stand(partition, position)
 
     async def _hold_facts(self, fetched: dict[TopicPartition, list[Any]]) -> None:
         """Facts wait until touchpoints have been read up to where they end now, after the facts were read."""
@@ -298,15 +281,21 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
         came = {number: records for number, records in came.items() if number in self._partitions and records}
         if not came:
             return
-        ends = await self._consumer.end_offsets([TopicPartition(self._touchpoints, number) for number in came])
+        barriers = await self._barriers.put_up(came)
         for number, records in came.items():
-            barrier = ends[TopicPartition(self._touchpoints, number)]
-            self._partitions[number].held.append(HeldFacts(records, barrier))
+            self._partitions[number].held.append(HeldFacts(records, barriers[number]))
 
-    async def _decide(self, partition: Partition, held: HeldFacts) -> None:
+    async def _decide(self, partition: Partition) -> bool:
+        """Decide the facts that need wait no longer, all of them in one transaction."""
+        ready: list[ConsumerRecord] = []
+        while partition.held and await self._barriers.reached(partition.held[0].barrier, self._partitions):
+            ready.extend(partition.held.popleft().records)
+        if not ready:
+            return False
         started = asyncio.get_running_loop().time()
-        tally = await self._work.facts(partition, held)
-        self._observer.decided(len(held.records), tally, asyncio.get_running_loop().time() - started)
+        tally = await self._work.facts(partition, ready)
+        self._observer.decided(len(ready), tally, asyncio.get_running_loop().time() - started)
+        return True
 
     def _pause_or_resume(self) -> None:
         for number, partition in self._partitions.items():
@@ -316,44 +305,46 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
             elif not partition.held:
                 self._consumer.resume(where)
 
-    async def _tick(self, stopping: asyncio.Event) -> None:
-        """Waiting actions whose time has come; committed offsets and lag, for displays."""
-        since_commit = 0.0
-        while not stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), _TICK_SECONDS)
-            since_commit += _TICK_SECONDS
-            async with self._turn:
-                await self._decide_due()
-                if since_commit >= _COMMIT_SECONDS:
-                    since_commit = 0.0
-                    await self._show_progress()
-
-    async def _decide_due(self) -> None:
+    async def _decide_due(self) -> bool:
+        """Decide waiting actions whose time has come, looking for some twice a second."""
+        loop = asyncio.get_running_loop()
         numbers = list(self._partitions)
-        if not numbers:
-            return
-        now = self._work.clock()
-        rows = await self._work.connection.fetch(sql.DUE_PARTITIONS, numbers, now)
-        for row in rows:
+        if not numbers or loop.time() < self._look_again:
+            return False
+        self._look_again = loop.time() + _TICK_SECONDS
+        decided = False
+        for row in await self._work.connection.fetch(sql.DUE_PARTITIONS, numbers, self._work.clock()):
             partition = self._partitions[row["partition"]]
             if not await self._caught_up(partition):
                 continue
             partition.due_barrier = None
-            started = asyncio.get_running_loop().time()
+            started = loop.time()
             tally = await self._work.due(partition)
-            self._observer.decided(0, tally, asyncio.get_running_loop().time() - started)
-            self._written.set()
+            self._observer.decided(0, tally, loop.time() - started)
+            decided = True
+        return decided
 
     async def _caught_up(self, partition: Partition) -> bool:
         """Whether both topics were read up to where they ended when the actions were first found due."""
         number = partition.owned.partition
-        topics = [TopicPartition(topic, number) for topic in (self._touchpoints, self._facts)]
+        facts = TopicPartition(self._facts, number)
         if partition.due_barrier is None:
-            ends = await self._consumer.end_offsets(topics)
-            partition.due_barrier = (ends[topics[0]], ends[topics[1]])
-        stands = [await self._stands(where.topic, number) for where in topics]
-        return not partition.held and all(at >= end for at, end in zip(stands, partition.due_barrier, strict=True))
+            barriers = await self._barriers.put_up([number])
+            partition.due_barrier = (barriers[number], (await self._consumer.end_offsets([facts]))[facts])
+        touchpoints, end = partition.due_barrier
+        return (
+            not partition.held
+            and await self._stands(self._facts, number) >= end
+            and await self._barriers.reached(touchpoints, self._partitions)
+        )
+
+    async def _tick(self, stopping: asyncio.Event) -> None:
+        """Committed offsets and lag, for displays."""
+        while not stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _COMMIT_SECONDS)
+            async with self._turn:
+                await self._show_progress()
 
     async def _show_progress(self) -> None:
         offsets: dict[TopicPartition, int] = {}

@@ -36,6 +36,8 @@ class Message:
         html: rendered HTML, if the play has some.
         unsubscribe_url: the one-click address (RFC 8058), on channels that send to customers.
         headers: a play's own headers (webhooks: HTTP headers; email: message headers).
+        to_customer: ``to`` is the customer's own address, so nothing is sent once it is suppressed.
+        consent: the channel whose refusal forbids the message; None where nobody's leave is asked.
     """
 
     delivery_id: str
@@ -49,10 +51,12 @@ class Message:
     html: str | None = None
     unsubscribe_url: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    to_customer: bool = False
+    consent: str | None = None
 
     def to_row(self) -> dict[str, Any]:
         """JSON for the ``message`` column."""
-        return {name: value for name, value in asdict(self).items() if value not in (None, {})}
+        return {name: value for name, value in asdict(self).items() if value not in (None, {}, False)}
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Message":

@@ -7,6 +7,7 @@ which reason is published: what no waiting mends comes first.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from touchline_schemas.times import to_wire
@@ -60,6 +61,30 @@ def place_of(play: Play, book: Book) -> ZoneInfo:
     return _UTC
 
 
+def writes_to_customer(play: Play, to_customers: frozenset[str]) -> bool:
+    """Whether a play's messages go to the customers themselves, rather than to the company."""
+    return play.action.channel in to_customers and play.action.to is None
+
+
+def consent_asked(play: Play, to_customers: frozenset[str]) -> tuple[str, Literal["required", "not_refused"]] | None:
+    """Whose leave a play needs, as (channel, how much of it), or None."""
+    if play.transactional:
+        return None
+    default = writes_to_customer(play, to_customers) or play.limits.consent_channel is not None
+    need = play.limits.consent or ("not_refused" if default else "none")
+    return None if need == "none" else (play.limits.consent_channel or play.action.channel, need)
+
+
+def suppressed_address(reason: str) -> Hold:
+    """Nothing goes to this address."""
+    return Hold("suppressed", f"the address is suppressed: {reason}")
+
+
+def refused(channel: str) -> Hold:
+    """The customer said no."""
+    return Hold("no_consent", f"consent for {channel} was refused")
+
+
 def hindrances(play: Play, fact: Fact, book: Book, now: Circumstances) -> Iterator[Hold]:
     """All that holds an action of a play on a fact back at a moment, the published reason first."""
     yield from _never(play, fact, book, now)
@@ -79,21 +104,20 @@ def _never(play: Play, fact: Fact, book: Book, now: Circumstances) -> Iterator[H
         yield Hold("backfill", "the fact tells of the past")
     elif now.now - fact.at > play.max_age:
         yield Hold("too_old", f"true since {to_wire(fact.at)}, longer than max_age {say(play.max_age)}")
-    channel = play.action.channel
-    writes_to_customer = channel in now.to_customers and play.action.to is None
-    if writes_to_customer and book.profile.email is None:
-        yield Hold("no_address", "no e-mail address is known")
-    if writes_to_customer and book.suppressed is not None:
-        yield Hold("suppressed", f"the address is suppressed: {book.suppressed}")
-    if play.transactional:
+    if writes_to_customer(play, now.to_customers):
+        if book.profile.email is None:
+            yield Hold("no_address", "no e-mail address is known")
+        if book.suppressed is not None:
+            yield suppressed_address(book.suppressed)
+    asked = consent_asked(play, now.to_customers)
+    if asked is None:
         return
-    consent_channel = play.limits.consent_channel or channel
-    given = book.profile.consent(consent_channel)
-    need = play.limits.consent or ("not_refused" if writes_to_customer or play.limits.consent_channel else "none")
-    if need != "none" and given is False:
-        yield Hold("no_consent", f"consent for {consent_channel} was refused")
-    elif need == "required" and given is None:
-        yield Hold("no_consent", f"consent for {consent_channel} was never given")
+    channel, need = asked
+    given = book.profile.consent(channel)
+    if given is False:
+        yield refused(channel)
+    elif given is None and need == "required":
+        yield Hold("no_consent", f"consent for {channel} was never given")
 
 
 def _after_delay(play: Play, fact: Fact, book: Book) -> datetime:

@@ -202,10 +202,15 @@ class Suppression:
 
 
 def suppression_of(touchpoint: Touchpoint, known_address: str | None) -> Suppression | None:
-    """What a touchpoint says of an address: its own, else the customer's known one."""
+    """What a touchpoint says of an address: its own, else the customer's known one.
+
+    What is said under an address alone counts for the address, whoever's it turns out to be.
+    """
     if touchpoint.machine or touchpoint.source == NOTIFIER_SOURCE:
         return None
-    address = touchpoint.email or known_address
+    under = touchpoint.key[len(EMAIL) :] if touchpoint.key.startswith(EMAIL) else None
+    own = touchpoint.email or under
+    address = own or known_address
     if address is None:
         return None
     kind, properties = touchpoint.type, touchpoint.properties
@@ -213,10 +218,14 @@ def suppression_of(touchpoint: Touchpoint, known_address: str | None) -> Suppres
         kind == "email_bounced" and str(properties.get("bounce", "hard")).lower() not in ("soft", "blocked")
     ):
         return Suppression(address, kind, touchpoint.occurred_at)
-    if kind in ("unsubscribed", "subscribed") and touchpoint.email:
+    if kind in ("unsubscribed", "subscribed") and own:
         channel = properties.get("channel", touchpoint.channel)
         if channel in ("email", ALL_CHANNELS, "web", "other"):
             return Suppression(address, kind, touchpoint.occurred_at, lifted=kind == "subscribed")
+    consent = properties.get("consent")
+    given = consent.get("email", consent.get(ALL_CHANNELS)) if under and isinstance(consent, Mapping) else None
+    if isinstance(given, bool):
+        return Suppression(address, "subscribed" if given else "unsubscribed", touchpoint.occurred_at, lifted=given)
     return None
 
 

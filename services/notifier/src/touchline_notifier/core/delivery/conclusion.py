@@ -40,7 +40,15 @@ class Expired:
     why: str
 
 
-Conclusion: TypeAlias = Sent | Rescheduled | Failed | Expired
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """It was due, and somebody has said no since it was decided."""
+
+    code: str
+    why: str
+
+
+Conclusion: TypeAlias = Sent | Rescheduled | Failed | Expired | Withheld
 
 
 def conclude(attempt: Attempt, attempts: int, now: datetime, randomness: float) -> Conclusion:
