@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from touchline_schemas.cloudevents import Context, NotACloudEventError, from_headers, to_headers
 from touchline_schemas.dead_letters import MAX_VALUE, dead_letter
-from touchline_schemas.ids import action_id, fact_id, idempotent_touchpoint_id, uuid7
+from touchline_schemas.ids import action_id, fact_id, idempotent_touchpoint_id, uuid7, uuid7_series
 from touchline_schemas.partitions import murmur2, partition_of
 
 
@@ -32,6 +32,18 @@ def test_derived_ids_never_change() -> None:
 def test_every_part_of_a_fact_makes_another_id() -> None:
     ids = {fact_id("a", "b", 0, 1), fact_id("a", "b", 1, 1), fact_id("a", "b", 0, 2), fact_id("ab", "", 0, 1)}
     assert len(ids) == 4
+
+
+def test_the_names_of_one_request_are_uuid7s_that_rise_with_the_index() -> None:
+    name = uuid7_series()
+    names = [uuid.UUID(name(index)) for index in range(10_000)]
+    assert {(one.version, one.variant) for one in names} == {(7, uuid.RFC_4122)}
+    assert len(set(names)) == len(names)
+    # Whole numbers one after the other, of one moment; past the last of the random bits they begin anew.
+    assert {one.int >> 80 for one in names} == {names[0].int >> 80}
+    assert {(one.int - names[0].int) % 2**62 for one in names} == set(range(10_000))
+    assert name(7) == str(names[7])
+    assert uuid.UUID(uuid7_series()(0)) not in names
 
 
 def test_uuid7_carries_its_version_variant_and_time() -> None:

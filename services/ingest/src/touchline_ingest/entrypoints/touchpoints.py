@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from touchline_runtime.metrics import Metrics
 from touchline_runtime.problems import Problem
-from touchline_schemas.ids import uuid7_text
+from touchline_schemas.ids import uuid7_series
 
 from touchline_ingest.core.acceptance import Accepted, NameItem, named_by
 from touchline_ingest.core.bodies import is_lines, items_of
@@ -51,15 +51,23 @@ def names_for(source: str, idempotency_key: str | None) -> NameItem:
         NotReadable: the key is empty or unreasonably long.
     """
     if idempotency_key is None:
-        return minted
+        return minting()
     if not 0 < len(idempotency_key) <= _MAX_IDEMPOTENCY_KEY:
         raise NotReadable(f"Idempotency-Key must have 1 to {_MAX_IDEMPOTENCY_KEY} characters")
     return named_by(source, idempotency_key)
 
 
-def minted(_: int) -> str:
-    """A new id."""
-    return uuid7_text()
+def minting() -> NameItem:
+    """New ids for one request's items; nothing is drawn where every item has its own."""
+    series: NameItem | None = None
+
+    def name(index: int) -> str:
+        nonlocal series
+        if series is None:
+            series = uuid7_series()
+        return series(index)
+
+    return name
 
 
 def asked(request: Request, flag: str) -> bool:

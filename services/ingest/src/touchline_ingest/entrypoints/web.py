@@ -17,7 +17,7 @@ from touchline_ingest.entrypoints import api_page
 from touchline_ingest.entrypoints.cross_origin import check_origin, preflight
 from touchline_ingest.entrypoints.doors import DoorFrame, router
 from touchline_ingest.entrypoints.reception import Reception
-from touchline_ingest.entrypoints.touchpoints import answer, minted
+from touchline_ingest.entrypoints.touchpoints import answer, minting
 
 DOOR = "web"
 _GIF = base64.b64decode("R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7")
@@ -40,7 +40,7 @@ def web_router(reception: Reception, metrics: Metrics) -> APIRouter:
         items = beacon_drafts(parse(body), user_agent=agent, now=datetime.now(UTC))
         reception.check_count(len(items))
         reception.charge(entry, len(items))
-        return answer(await reception.take(entry, items, door=DOOR, name_item=minted), success=202)
+        return answer(await reception.take(entry, items, door=DOOR, name_item=minting()), success=202)
 
     doors.options("/v1/beacon", include_in_schema=False)(preflight(reception, DOOR))
 
@@ -53,7 +53,7 @@ def web_router(reception: Reception, metrics: Metrics) -> APIRouter:
             parameters = [(name, text) for name, text in request.query_params.multi_items() if name != "key"]
             agent = request.headers.get("user-agent", "")
             draft = pixel_draft(parameters, user_agent=agent, now=datetime.now(UTC))
-            answer(await reception.take(entry, [draft], door=DOOR, name_item=minted), success=200)
+            answer(await reception.take(entry, [draft], door=DOOR, name_item=minting()), success=200)
         except Problem as problem:
             # Still an image, so that a mail shows no broken one; the status and the header say what is wrong.
             headers = {**problem.headers, **_NOT_KEPT, "Touchline-Problem": _header_text(problem.detail)}
