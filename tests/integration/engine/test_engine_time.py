@@ -16,6 +16,8 @@ stages:
   - name: reach
     stall: {after: 3s}
     lapse: {after: 8s, to: gone}
+    rules:
+      - {when: [left], to: gone}
 off_path:
   - name: gone
 """
@@ -182,6 +184,97 @@ async def test_a_lifecycle_added_later_folds_the_whole_history(world: World) -> 
     assert {fact["backfill"] for fact in facts} == {True}
     assert {fact["reason"]["kind"] for fact in facts} == {"definition"}
     assert len([fact for fact in await world.facts() if fact["lifecycle"] == "trial"]) == 2
+
+
+SECOND = LIFECYCLE.replace("lifecycle: trial", "lifecycle: second")
+
+
+async def stalls_told(world: World, lifecycle: str) -> dict[str, bool]:
+    """Customer → whether their stall in a lifecycle was told as the past."""
+    facts = await world.facts()
+    stalls = [fact for fact in facts if fact["ce_type"] == "touchline.customer-stalled"]
+    return {fact["customer_id"]: fact["backfill"] for fact in stalls if fact["lifecycle"] == lifecycle}
+
+
+async def test_a_lifecycle_added_while_the_engine_is_behind_tells_long_due_stalls_as_the_past(world: World) -> None:
+    now = utc_now()
+    await world.running()
+    # Each was last active long ago, and one of them is heard of again while the engine reads what it has missed.
+    await world.post(
+        [touchpoint(f"first-{who}", now - timedelta(days=40), customer_id=who) for who in ("silent", "written-to")]
+    )
+    await world.folded(2)
+
+    async def stalled() -> bool:
+        return (await stalls_told(world, "trial")).keys() == {"silent", "written-to"}
+
+    await until(stalled, "both stall in the lifecycle that runs")
+    world.processes[-1].signal(signal.SIGTERM)
+    await world.processes[-1].ended()
+    world.write_lifecycle(SECOND, "second")
+    world.environment |= {"TOUCHLINE_LIFECYCLES": "trial,second", "TOUCHLINE_BATCH_RECORDS": "1"}
+    backlog = [
+        touchpoint("w", now - timedelta(hours=1), type="contacted", direction="outbound", customer_id="written-to"),
+        *[touchpoint(f"o{n}", now, customer_id=f"other{n}") for n in range(150)],
+    ]
+    await world.post(backlog)
+    await world.running()
+
+    async def told() -> dict[str, bool]:
+        found = await stalls_told(world, "second")
+        return found if found.keys() == {"silent", "written-to"} else {}
+
+    assert await until(told, "both stall in the new lifecycle") == {"silent": True, "written-to": True}
+    await world.folded(2 + len(backlog))
+    facts = await world.facts()
+    assert_sound(facts)
+    moves = {fact["customer_id"]: fact for fact in facts if fact["lifecycle"] == "second" and "to_stage" in fact}
+    assert {name: moves[name]["backfill"] for name in ("silent", "written-to")} == {"silent": True, "written-to": True}
+    # Who entered both lifecycles only now is news in both.
+    assert moves["other1"]["backfill"] is False
+    assert len([fact for fact in facts if fact["customer_id"] == "silent" and fact["lifecycle"] == "trial"]) == 3
+
+
+async def test_adding_a_lifecycle_makes_the_past_of_nothing_that_happens_in_the_others(world: World) -> None:
+    world.write_lifecycle(QUICK)
+    await world.running()
+    at = utc_now()
+    await world.post(
+        [
+            touchpoint("s", at, customer_id="silent"),
+            *[touchpoint(f"b{n}", at - timedelta(seconds=2 - n), customer_id="buyer") for n in range(2)],
+        ]
+    )
+    await world.folded(3)
+    world.processes[-1].signal(signal.SIGTERM)
+    await world.processes[-1].ended()
+    assert await stalls_told(world, "trial") == {}, "stopped before anybody's patience was over"
+
+    async def over() -> bool:
+        return utc_now() > at + timedelta(seconds=3)
+
+    await until(over, "the silent one's stall is due, with nobody to tell it")
+    bought = touchpoint("v", at + timedelta(seconds=2, milliseconds=500), type="left", customer_id="buyer")
+    await world.post([bought])
+    world.write_lifecycle(SECOND, "second")
+    world.environment["TOUCHLINE_LIFECYCLES"] = "trial,second"
+    await world.running()
+
+    async def told() -> bool:
+        return "silent" in await stalls_told(world, "trial")
+
+    await until(told, "the silent one stalls")
+    assert (await stalls_told(world, "trial"))["silent"] is False
+    await world.folded(4)
+
+    async def moved() -> list[dict[str, Any]]:
+        facts = await world.facts()
+        mine = [fact for fact in facts if fact["customer_id"] == "buyer" and fact["lifecycle"] == "trial"]
+        return [fact for fact in mine if fact.get("to_stage") == "gone"]
+
+    (move,) = await until(moved, "the one who left is told of")
+    assert (move["reason"]["kind"], move["reason"]["touchpoint_id"], move["backfill"]) == ("rule", "v", False)
+    assert_sound(await world.facts())
 
 
 async def test_a_rebuild_folds_everybody_again_and_says_nothing_when_nothing_differs(world: World) -> None:

@@ -1,6 +1,7 @@
 """What one transaction of a partition's owner writes, gathered while it folds."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,15 @@ class Changes:
     rebuilds: int = 0
     forgotten: set[str] = field(default_factory=set)
     """Customers that have become aliases: their history and checkpoints go."""
+
+    def cut_history(self, cuts: Iterable[tuple[str, str, int, int | None]]) -> None:
+        """Take out what is noted of customers' histories after the facts to keep: they are folded once more."""
+        kept = {(customer_id, lifecycle): number for customer_id, lifecycle, number, _ in cuts}
+        self.history = [row for row in self.history if row[2] <= kept.get((row[0], row[1]), row[2])]
+
+    def drop_checkpoints(self, customer_id: str) -> None:
+        """Take out a customer's checkpoints: they are made anew."""
+        self.checkpoints = [row for row in self.checkpoints if row[0] != customer_id]
 
     def forget(self, customer_id: str) -> None:
         """Write nothing of a customer who has just been erased; what is to be published stays."""

@@ -105,7 +105,6 @@ class Erasures:
         customer.touchpoints, customer.seen_at = row
         if customer.touchpoints:
             folding.changes.customers[key] = customer
-            await refold_all(
-                connection, folding, [Work(customer, [], from_scratch="late_touchpoint")], caught_up_at=None
-            )
+            work = Work(customer, [], from_scratch="late_touchpoint")
+            await refold_all(connection, folding, [work], erased_at, caught_up_at=None)
         return customer

@@ -27,6 +27,18 @@ END: Order = (1 << 62, "", "")
 """After every touchpoint."""
 
 
+class Past(NamedTuple):
+    """What is past where a definition begins to hold a customer.
+
+    Attributes:
+        until: up to here.
+        caught_up: whether everything that occurred up to then is known, so that its timers may be fired.
+    """
+
+    until: int
+    caught_up: bool
+
+
 class Landmark(NamedTuple):
     """A stored checkpoint by its place in the order and the SHA-256 of its states."""
 
@@ -64,9 +76,8 @@ class Folding:
     def advance(self, customer: Customer, touchpoints: Sequence[Touchpoint]) -> None:
         """Fold touchpoints that sort after everything folded, in order."""
         counting = [touchpoint for touchpoint in touchpoints if not touchpoint.machine]
-        seen = max((touchpoint.occurred_at for touchpoint in touchpoints), default=None)
-        if seen is not None and (customer.seen_at is None or seen > customer.seen_at):
-            customer.seen_at = seen
+        if touchpoints and (customer.seen_at is None or touchpoints[-1].occurred_at > customer.seen_at):
+            customer.seen_at = touchpoints[-1].occurred_at
         if not counting:
             return
         # Checkpoints lie at fixed distances: fold in pieces that end there.
@@ -290,10 +301,16 @@ class Refold:
         self._since_checkpoint = 0
         self._folding.changes.checkpoints.append((self._customer.customer_id, *order, states))
 
-    def finish(self, fired_through: int) -> None:
-        """Fire the timers the clock had fired, note the canonical facts, and publish the difference."""
+    def finish(self, fired_through: int, past: Past | None = None) -> None:
+        """Fire the timers the clock had fired, note the canonical facts, and publish the difference.
+
+        Args:
+            past: set where the definitions have changed. A lifecycle that holds the customer by the version it did
+                before goes on as if nothing had happened: what is due in it is still to be fired, as news.
+        """
         customer, folding = self._customer, self._folding
-        customer.fired_through = max(customer.fired_through, fired_through)
+        fired = max(customer.fired_through, fired_through)
+        customer.fired_through = max(fired, past.until) if past is not None and past.caught_up else fired
         for place in self._places:
             fold, start = folding.folds[place], self._starts[place]
             state, facts = self._states[place], self._facts[place]
@@ -306,7 +323,11 @@ class Refold:
             else:
                 kept = self._kept[place]
             if state is not None:
-                fold.fire(state, customer.fired_through, facts)
+                through, published = fired, customer.published[place]
+                if past is not None and state.stage.version != published.version:
+                    published.past_until = past.until
+                    through = customer.fired_through
+                fold.fire(state, through, facts)
             customer.states[place] = state
             self._note(place, kept, start, facts)
             publication = correct(

@@ -1,9 +1,10 @@
 """Bringing customers up to date: in order where nothing is late, by folding history again where something is."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 import asyncpg
@@ -12,10 +13,11 @@ from touchline_stage_engine.adapters import statements, store
 from touchline_stage_engine.adapters.changes import read_touchpoint
 from touchline_stage_engine.adapters.customers import Customer
 from touchline_stage_engine.adapters.decoding import Arrival
-from touchline_stage_engine.adapters.folding import END, START, Folding, Landmark, Refold
+from touchline_stage_engine.adapters.folding import END, START, Folding, Landmark, Past, Refold
 from touchline_stage_engine.core.publication import Cause
 from touchline_stage_engine.core.touchpoint import Order, Touchpoint
 
+_ORDER = attrgetter("occurred_at", "id", "source")
 MANY = 100
 """Customers whose history is read in one query."""
 
@@ -50,6 +52,8 @@ class _Refolding:
         through: how far to read.
         late: how many touchpoints are new.
         then: touchpoints that follow in order.
+        past: set where the definitions have changed.
+        without: (source, id) of what is to be left out.
     """
 
     customer: Customer
@@ -62,31 +66,58 @@ class _Refolding:
     late: int
     then: list[Touchpoint]
     backfill: bool
+    past: Past | None = None
+    without: frozenset[tuple[str, str]] = frozenset()
 
 
 async def refold_all(
-    connection: asyncpg.Connection, folding: Folding, works: Sequence[Work], caught_up_at: int | None
+    connection: asyncpg.Connection, folding: Folding, works: Sequence[Work], now: int, caught_up_at: int | None
 ) -> None:
     """Fold what each customer was brought. The touchpoints must be in the table already.
 
     Args:
+        now: the clock.
         caught_up_at: where customers are folded again under new definitions, timers fire up to here.
     """
+    # Who was folded under other definitions is brought up to date first: what is new to them is news all the same.
+    outdated = [_outdated(work, Past(now, False)) for work in works if _is_outdated_alone(work)]
+    await _refold_in_groups(connection, folding, outdated)
+    past = Past(now, False) if caught_up_at is None else Past(caught_up_at, True)
     waiting = []
     for work in works:
-        if (refolding := await _plan(connection, folding, work, caught_up_at)) is not None:
+        if (refolding := await _plan(connection, folding, work, past)) is not None:
             waiting.append(refolding)
+    await _refold_in_groups(connection, folding, waiting, twice={one.customer.customer_id for one in outdated})
+
+
+async def _refold_in_groups(
+    connection: asyncpg.Connection, folding: Folding, waiting: Sequence[_Refolding], twice: Collection[str] = ()
+) -> None:
     for begin in range(0, len(waiting), MANY):
-        await _refold_many(connection, folding, waiting[begin : begin + MANY])
+        await _refold_many(connection, folding, waiting[begin : begin + MANY], twice)
 
 
-async def _plan(
-    connection: asyncpg.Connection, folding: Folding, work: Work, caught_up_at: int | None
-) -> _Refolding | None:
+def _is_outdated_alone(work: Work) -> bool:
+    """Whether definitions have changed, and what is stored is what was folded, with something new beside it."""
+    changed = work.replaced or work.from_scratch
+    return work.customer.stale and not changed and bool(work.arrivals or work.merged)
+
+
+def _outdated(work: Work, past: Past) -> _Refolding:
+    customer = work.customer
+    return _Refolding(
+        customer, "definition", list(range(len(customer.states))), START, None, customer.last or START,
+        customer.fired_through, 0, [], backfill=True, past=past,
+        without=frozenset((one.touchpoint.source, one.touchpoint.id) for one in (*work.arrivals, *work.merged)),
+    )  # fmt: skip
+
+
+async def _plan(connection: asyncpg.Connection, folding: Folding, work: Work, past: Past) -> _Refolding | None:
     """Fold a customer in order, or say what has to be read to fold it again."""
     customer = work.customer
-    arrivals = sorted((*work.arrivals, *work.merged), key=_order)
-    touchpoints = [arrival.touchpoint for arrival in arrivals]
+    touchpoints = [arrival.touchpoint for arrival in (*work.arrivals, *work.merged)]
+    if len(touchpoints) > 1:
+        touchpoints.sort(key=_ORDER)
     if customer.merged_into is not None:
         # An alias keeps its touchpoints and has no stage of its own.
         _see(customer, touchpoints)
@@ -95,8 +126,7 @@ async def _plan(
     if customer.stale or work.from_scratch or work.replaced:
         customer.touchpoints += len(touchpoints)
         _see(customer, touchpoints)
-        cause: Cause = "definition" if customer.stale else work.from_scratch or "late_touchpoint"
-        return await _from_scratch(connection, folding, work, cause, caught_up_at)
+        return await _from_scratch(connection, folding, work, past)
     first = next((one for one in touchpoints if not one.machine), None)
     if first is None or not (work.merged or folding.is_late(customer, first)):
         customer.fired_through = max(customer.fired_through, work.fired_through)
@@ -145,22 +175,23 @@ def _late(folding: Folding, work: Work, touchpoints: list[Touchpoint], first: To
     )
 
 
-async def _from_scratch(
-    connection: asyncpg.Connection, folding: Folding, work: Work, cause: Cause, caught_up_at: int | None
-) -> _Refolding:
+async def _from_scratch(connection: asyncpg.Connection, folding: Folding, work: Work, past: Past) -> _Refolding:
     customer = work.customer
+    cause: Cause = "definition" if customer.stale else work.from_scratch or "late_touchpoint"
     row = await connection.fetchrow(statements.LAST_TOUCHPOINT, customer.customer_id)
     customer.last = None if row is None else (row["occurred_at"], row["id"], row["source"])
     fired = max(customer.fired_through, work.fired_through)
-    if cause == "definition" and caught_up_at is not None:
-        # What was due long ago under the new definition is told with it, as the past.
-        fired = max(fired, caught_up_at)
-    places = list(range(len(folding.folds)))
-    through = customer.last or START
-    return _Refolding(customer, cause, places, START, None, through, fired, 0, [], backfill=cause == "definition")
+    places, through = list(range(len(folding.folds))), customer.last or START
+    # What was due long ago under a new definition is told with it, as the past.
+    told = past if cause == "definition" else None
+    return _Refolding(
+        customer, cause, places, START, None, through, fired, 0, [], backfill=cause == "definition", past=told
+    )
 
 
-async def _refold_many(connection: asyncpg.Connection, folding: Folding, group: Sequence[_Refolding]) -> None:
+async def _refold_many(
+    connection: asyncpg.Connection, folding: Folding, group: Sequence[_Refolding], twice: Collection[str]
+) -> None:
     checkpoints = await _checkpoints(connection, [one for one in group if one.since != START])
     landmarks = await _landmarks(connection, [one for one in group if one.last_new is not None])
     asked: list[tuple[_Refolding, Refold, Order]] = []
@@ -173,10 +204,15 @@ async def _refold_many(connection: asyncpg.Connection, folding: Folding, group: 
         asked.append((one, refold, refold.next_landmark or one.through))
     read = await _read_many(connection, asked)
     for one, refold, end in asked:
-        await _read_on(connection, folding, one, refold, end, read.get(one.customer.customer_id, []))
+        customer_id = one.customer.customer_id
+        if customer_id in twice and refold.replaces_checkpoints is not None:
+            folding.changes.drop_checkpoints(customer_id)
+        await _read_on(connection, folding, one, refold, end, read.get(customer_id, []))
+        if customer_id in twice:
+            folding.changes.cut_history(refold.cuts)
     await _forget(connection, [refold for _, refold, _ in asked])
     for one, refold, _ in asked:
-        refold.finish(one.fired_through)
+        refold.finish(one.fired_through, one.past)
         if refold.met is not None:
             one.customer.checkpointed += one.late
         if one.then:
@@ -190,7 +226,7 @@ async def _read_on(
     """Fold what the first reading brought, and read on until history is as it was, or ends."""
     counts = folding.changes.counts
     counts["read_again"] += len(rows)
-    if refold.feed([read_touchpoint(row) for row in rows]):
+    if refold.feed([read_touchpoint(row) for row in rows if (row["source"], row["id"]) not in one.without]):
         return
     if len(rows) == store.CHUNK:
         end = (rows[-1]["occurred_at"], rows[-1]["id"], rows[-1]["source"])
@@ -200,7 +236,7 @@ async def _read_on(
     async with aclosing(following):
         async for touchpoints in following:
             counts["read_again"] += len(touchpoints)
-            if refold.feed(touchpoints):
+            if refold.feed([each for each in touchpoints if (each.source, each.id) not in one.without]):
                 return
             await asyncio.sleep(0)
 
@@ -281,11 +317,6 @@ async def _read_many(
     for row in rows:
         found.setdefault(row["customer_id"], []).append(row)
     return found
-
-
-def _order(arrival: Arrival) -> Order:
-    touchpoint = arrival.touchpoint
-    return (touchpoint.occurred_at, touchpoint.id, touchpoint.source)
 
 
 def _see(customer: Customer, touchpoints: Sequence[Touchpoint]) -> None:

@@ -7,10 +7,11 @@ whatever order the touchpoints arrived in.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from touchline_stage_engine.core.compile import CompiledLifecycle
-from touchline_stage_engine.core.facts import ENTER, Fact, Move, Recovery, Stall
+from touchline_stage_engine.core.facts import BY_TIME, ENTER, Fact, Move, Recovery, Stall
 from touchline_stage_engine.core.state import StageState
 from touchline_stage_engine.core.timeline import Timeline
 from touchline_stage_engine.core.touchpoint import MICROSECONDS
@@ -36,7 +37,8 @@ class Numbered(NamedTuple):
 class Published:
     """What subscribers last heard of a customer in a lifecycle. `stage` None: nothing yet.
 
-    `since` is where the published open stall's patience started (0 when `level` is 0).
+    `since` is where the published open stall's patience started (0 when `level` is 0). What was due by time alone up to
+    `past_until` was past already when this definition first held the customer: whenever it is told, it is `backfill`.
     """
 
     sequence: int = 0
@@ -46,10 +48,12 @@ class Published:
     entered_at: int = 0
     level: int = 0
     since: int = 0
+    past_until: int = 0
 
     def dump(self) -> list[Any]:
         """A small JSON value that `load` reads back."""
-        return [self.sequence, self.fact_no, self.version, self.stage, self.entered_at, self.level, self.since]
+        data = [self.sequence, self.fact_no, self.version, self.stage, self.entered_at, self.level, self.since]
+        return [*data, self.past_until] if self.past_until else data
 
     @classmethod
     def load(cls, data: Sequence[Any]) -> "Published":
@@ -74,6 +78,8 @@ class _Writer:
 
     def tell(self, fact: Fact) -> None:
         published = self.published
+        if published.past_until and _due(fact) <= published.past_until:
+            fact = fact._replace(backfill=True)
         published.fact_no += 1
         if isinstance(fact, Move):
             published.sequence += 1
@@ -85,6 +91,13 @@ class _Writer:
             published.level = published.since = 0
         published.version = fact.version
         self.facts.append(Numbered(fact, published.fact_no, published.sequence))
+
+
+def _due(fact: Fact) -> float:
+    """When time alone brought a fact about; never, where something else did."""
+    if isinstance(fact, Stall):
+        return fact.due_at
+    return fact.occurred_at if isinstance(fact, Move) and fact.reason_kind == BY_TIME else inf
 
 
 def publish(published: Published, facts: Sequence[Fact], timeline: Timeline) -> Publication:
