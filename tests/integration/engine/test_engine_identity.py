@@ -111,6 +111,80 @@ async def test_an_anonymous_past_becomes_the_customers_and_later_visits_follow_a
     assert (where["status"], where["customer_id"]) == ("merged", "c")
 
 
+@pytest.mark.parametrize("leaving", ["a", "b"])
+async def test_what_two_aliases_brought_under_one_id_stays_when_one_turns_out_to_be_somebody_elses(
+    world: World, leaving: str
+) -> None:
+    now = utc_now()
+    both = [touchpoint(f"v{n}", now - timedelta(days=20 - n), anonymous_id=who) for who in ("a", "b") for n in range(3)]
+    links = [
+        touchpoint(f"is-c-{who}", now - timedelta(days=5), type="signed_up", customer_id="c", anonymous_id=who)
+        for who in ("a", "b")
+    ]
+    await world.running()
+    await world.post(both)
+    await world.folded(len(both))
+    await world.post(links)
+    await agree(world, [*both, *links])
+    assert (await world.get("/v1/customers/c"))["touchpoints"] == 3 + 2
+    # An older link: it was somebody else all the time.
+    older = touchpoint("is-d", now - timedelta(days=30), type="signed_up", customer_id="d", anonymous_id=leaving)
+    await world.post([older])
+    await agree(world, [*both, *links, older])
+    (row,) = await world.sql("SELECT count(*) AS n FROM touchpoints WHERE customer_id = 'c' AND id LIKE 'v%'")
+    assert row["n"] == 3
+    assert_sound(await world.facts())
+
+
+async def test_a_customers_own_content_counts_again_when_the_alias_whose_smaller_one_counted_leaves(
+    world: World,
+) -> None:
+    now = utc_now()
+    own = [
+        touchpoint("t", now - timedelta(days=3), customer_id="c", type="page_viewed"),
+        touchpoint("is-c", now - timedelta(days=2), customer_id="c", anonymous_id="a", type="signed_up"),
+    ]
+    theirs = touchpoint("t", now - timedelta(days=9), anonymous_id="a", type="complaint_made")
+    older = touchpoint("is-d", now - timedelta(days=30), customer_id="d", anonymous_id="a", type="signed_up")
+    await world.running()
+    await world.post([*own, theirs])
+
+    async def taken() -> bool:
+        found = await world.get("/v1/customers/c/touchpoints")
+        return found is not None and [one["type"] for one in found["items"]] == ["complaint_made", "signed_up"]
+
+    await until(taken, "the alias's smaller content counts")
+    await world.post([older])
+
+    async def own_again() -> bool:
+        found = await world.get("/v1/customers/c/touchpoints")
+        return [one["type"] for one in found["items"]] == ["page_viewed", "signed_up"]
+
+    await until(own_again, "the customer's own content counts")
+    theirs_too = await world.get("/v1/customers/d/touchpoints")
+    assert [one["type"] for one in theirs_too["items"]] == ["signed_up", "complaint_made"]
+    assert (await world.get("/v1/customers/c"))["stages"]["trial"]["stage"] == "reach"
+    (row,) = await world.sql("SELECT sum(folded) AS n, sum(duplicates) AS d FROM partitions")
+    assert (row["n"], row["d"]) == (4, 0)
+    assert_sound(await world.facts())
+
+
+async def test_a_touchpoint_as_large_as_a_record_may_be_is_handed_over_like_any_other(world: World) -> None:
+    now = utc_now()
+    # Quotation marks: in JSON, and in JSON within JSON, each takes more than one byte.
+    large = touchpoint("large", now - timedelta(days=3), anonymous_id="a", properties={"words": '"' * 500_000})
+    link = touchpoint("is-c", now - timedelta(days=2), customer_id="c", anonymous_id="a", type="signed_up")
+    later = touchpoint("later", now - timedelta(days=1), anonymous_id="a", properties={"words": '"' * 500_000})
+    await world.running()
+    await world.post([large])
+    await world.folded(1)
+    await world.post([link])
+    await agree(world, [large, link])
+    await world.post([later])
+    await agree(world, [large, link, later])
+    assert_sound(await world.facts())
+
+
 async def test_erasing_by_an_alias_removes_the_whole_person_and_drops_the_past_from_then_on(world: World) -> None:
     now = utc_now() - timedelta(minutes=1)
     posted = [

@@ -9,8 +9,9 @@ from touchline_schemas.partitions import partition_of
 
 from touchline_stage_engine.adapters import statements, store
 from touchline_stage_engine.adapters.changes import Changes, read_arrival, touchpoint_row
+from touchline_stage_engine.adapters.contested import Contested, content
 from touchline_stage_engine.adapters.customers import Cache, Customer
-from touchline_stage_engine.adapters.decoding import Arrival, Poison, content_digest, decode
+from touchline_stage_engine.adapters.decoding import Arrival, Poison, decode
 from touchline_stage_engine.adapters.erasing import Erasures
 from touchline_stage_engine.adapters.folding import Folding
 from touchline_stage_engine.adapters.identities import Identities
@@ -51,6 +52,7 @@ class Batch:
         self._work: dict[str, Work] = {}
         self._messages: list[Message] = []
         self._replaced: list[tuple[int, str]] = []
+        self._contested = Contested()
 
     @property
     def changes(self) -> Changes:
@@ -112,6 +114,10 @@ class Batch:
         for message in self._messages:
             if message.kind == TRANSFERRED:
                 self._take_transfer(message)
+            elif message.kind == WITHDRAWN:
+                self._take_withdrawal(message)
+        for customer_id, copy in await self._contested.look_up(connection):
+            self._work[customer_id].restored.append(copy)
         await self._deduplicate(connection)
 
     def _is_ours(self, key: str) -> bool:
@@ -173,6 +179,17 @@ class Batch:
         else:
             work.arrivals += arrivals
 
+    def _take_withdrawal(self, message: Message) -> None:
+        """Give back what an alias had handed over before: it belongs to somebody else."""
+        customer, alias = self._customers[message.recipient], message.data["alias"]
+        pair = (customer.customer_id, alias)
+        self._contested.withdraw(*pair)
+        self._changes.aliases = [one for one in self._changes.aliases if one != pair]
+        work = self._work.setdefault(message.recipient, Work(customer, []))
+        work.arrivals = [arrival for arrival in work.arrivals if arrival.key != alias]
+        work.merged = [arrival for arrival in work.merged if arrival.key != alias]
+        work.from_scratch = "merge"
+
     # --- telling repetitions from news -------------------------------------------------------------------------------
 
     async def _deduplicate(self, connection: asyncpg.Connection) -> None:
@@ -180,20 +197,27 @@ class Batch:
         doubtful: list[tuple[int, str]] = []
         suspects: list[tuple[str, Work]] = []
         for key, work in self._work.items():
-            if not work.merged and work.customer.remember_if_new([arrival.hash for arrival in work.arrivals]):
+            beside = work.merged or work.restored
+            if not beside and work.customer.remember_if_new([arrival.hash for arrival in work.arrivals]):
                 continue
             suspects.append((key, work))
             known = work.customer.known
-            for arrival in (*work.arrivals, *work.merged):
-                if known is None or arrival.hash in known:
+            for arrival in (*work.arrivals, *work.merged, *work.restored):
+                gone = self._contested.is_gone(arrival.hash, key)
+                if (known is None or arrival.hash in known) and not gone:
                     doubtful.append((arrival.hash, key))
         stored = await store.find_touchpoints(connection, doubtful)
         for key, work in suspects:
             fresh: dict[int, Arrival] = {}
-            work.arrivals = self._sift(key, work, work.arrivals, fresh, stored)
-            work.merged = self._sift(key, work, work.merged, fresh, stored)
-            for arrival in (*work.arrivals, *work.merged):
-                work.customer.remember(arrival.hash)
+            # What was restored came first of all; what came later may take its place all the same.
+            restored = self._sift(key, work, work.restored, fresh, stored, read=False)
+            arrivals = self._sift(key, work, work.arrivals, fresh, stored, read=True)
+            merged = self._sift(key, work, work.merged, fresh, stored, read=False)
+            work.restored, work.arrivals, work.merged = (
+                [arrival for arrival in one if fresh[arrival.hash] is arrival] for one in (restored, arrivals, merged)
+            )
+            for hash_ in fresh:
+                work.customer.remember(hash_)
 
     def _sift(
         self,
@@ -202,27 +226,34 @@ class Batch:
         arrivals: Sequence[Arrival],
         fresh: dict[int, Arrival],
         stored: dict[tuple[int, str], Any],
+        *,
+        read: bool,
     ) -> list[Arrival]:
+        """Those that are new, or smaller than what has the same id; ``read``: from the touchpoints topic, or an alias.
+
+        What was read under the customer's own key is counted once, as folded (when it is written) or as a duplicate.
+        """
         counts = self._changes.counts
         kept: dict[int, Arrival] = {}
         for arrival in arrivals:
+            own = read and arrival.key == key
             earlier = fresh.get(arrival.hash)
-            if earlier is None and (row := stored.get((arrival.hash, key))) is not None:
+            known = earlier is None and (row := stored.get((arrival.hash, key))) is not None
+            if known:
                 earlier = read_arrival(row, key)
             if earlier is None:
                 fresh[arrival.hash] = kept[arrival.hash] = arrival
                 continue
-            own = arrival.key == key
             if earlier.touchpoint.id != arrival.touchpoint.id or earlier.touchpoint.source != arrival.touchpoint.source:
                 self._refuse_collision(arrival)
                 continue
-            before, after = _content(earlier), _content(arrival)
-            if before == after:
-                if own:
-                    counts["duplicates"] += 1
-                continue
             if own:
                 counts["duplicates"] += 1
+            before, after = content(earlier), content(arrival)
+            if before == after:
+                continue
+            self._contested.note(key, (earlier, arrival))
+            if own:
                 counts["conflicts"] += 1
                 log.warning(
                     "touchpoint_conflict", source=arrival.touchpoint.source, touchpoint_id=arrival.touchpoint.id
@@ -230,12 +261,15 @@ class Batch:
             if after >= before:
                 continue
             # The smaller content stays, whichever came first.
-            if (arrival.hash, key) in stored and arrival.hash not in fresh:
+            if known:
                 self._replaced.append((arrival.hash, key))
                 work.customer.touchpoints -= 1
                 work.replaced.append(earlier.touchpoint)
+            # As folded counts what is written and own. This one was counted above; one whose place it takes was not.
+            counts["folded"] -= own
+            counts["folded"] += not known and earlier.key == key and earlier not in work.restored
             fresh[arrival.hash] = kept[arrival.hash] = arrival
-        return [arrival for arrival in kept.values() if fresh[arrival.hash] is arrival]
+        return list(kept.values())
 
     def _refuse_collision(self, arrival: Arrival) -> None:
         # Two ids with one 64-bit hash for one customer: nobody meets it by chance.
@@ -264,8 +298,7 @@ class Batch:
                 rows.append(touchpoint_row(key, arrival))
                 # What an alias handed over was counted by the alias's owner.
                 folded += arrival.key == key
-            rows += [touchpoint_row(key, arrival) for arrival in work.merged]
-            folded -= len(work.replaced)  # counted with what it took the place of
+            rows += [touchpoint_row(key, arrival) for arrival in (*work.merged, *work.restored)]
         changes.counts["folded"] += folded
         for message in self._messages:
             if message.kind not in (TRANSFERRED, WITHDRAWN, ERASE_REQUESTED, REBUILD_REQUESTED):
@@ -276,10 +309,12 @@ class Batch:
                 [hash_ for hash_, _ in self._replaced],
                 [customer_id for _, customer_id in self._replaced],
             )
+        for customer_id, lost in (await self._contested.write_withdrawals(connection)).items():
+            customer = self.customer(customer_id)
+            customer.touchpoints -= lost
+            customer.known = None
         await store.copy_touchpoints(connection, changes)
-        for message in self._messages:
-            if message.kind == WITHDRAWN:
-                await self._withdraw(connection, message)
+        await self._contested.write_copies(connection)
         for key in self._identities.returned:
             work = self._work.setdefault(key, Work(self._customers[key], []))
             work.from_scratch = "merge"
@@ -313,18 +348,6 @@ class Batch:
             weight = weigh(touchpoint.occurred_at, touchpoint.id, touchpoint.source, customer.customer_id, other)
             self._identities.link(customer, other, weight, self._now)
 
-    async def _withdraw(self, connection: asyncpg.Connection, message: Message) -> None:
-        """Give back what an alias had handed over: it belongs to somebody else."""
-        customer, alias = self.customer(message.recipient), message.data["alias"]
-        gone = await connection.fetch(statements.DELETE_TOUCHPOINTS_OF_KEY, customer.customer_id, alias)
-        await connection.execute(statements.REMOVE_ALIAS, customer.customer_id, alias)
-        if (customer.customer_id, alias) in self._changes.aliases:
-            self._changes.aliases.remove((customer.customer_id, alias))
-        customer.touchpoints -= len(gone)
-        customer.known = None
-        work = self._work.setdefault(message.recipient, Work(customer, []))
-        work.from_scratch = "merge"
-
     async def fire_timers(self, connection: asyncpg.Connection, keys: Sequence[str], until: int) -> None:
         """Fire what is due of these customers, and note when each is to be woken next."""
         await self.load(connection, keys)
@@ -341,8 +364,3 @@ class Batch:
         await self.load(connection, keys)
         works = [Work(self.customer(key), []) for key in keys if self._customers[key].stale]
         await refold_all(connection, self._folding, works, self._now, caught_up_at)
-
-
-def _content(arrival: Arrival) -> tuple[int, bytes]:
-    digest = content_digest(arrival.touchpoint, arrival.key, arrival.identifiers)
-    return (arrival.touchpoint.occurred_at, digest)

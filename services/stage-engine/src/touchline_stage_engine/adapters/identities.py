@@ -6,6 +6,7 @@ import asyncpg
 
 from touchline_stage_engine.adapters import store
 from touchline_stage_engine.adapters.changes import read_arrival
+from touchline_stage_engine.adapters.contested import own_copies
 from touchline_stage_engine.adapters.customers import Customer
 from touchline_stage_engine.adapters.decoding import Arrival
 from touchline_stage_engine.adapters.folding import END, START, Folding
@@ -141,7 +142,7 @@ class Identities:
             if root is None or key in self._handing_over:
                 continue
             # What other aliases handed over to this key follows them when they hear of the root.
-            own = [arrival for arrival in work.arrivals if arrival.key == key]
+            own = [arrival for arrival in (*work.arrivals, *work.restored) if arrival.key == key]
             sent_at = self._folding.publisher.decided_at
             for begin in range(0, len(own), TRANSFER_CHUNK):
                 chunk = own[begin : begin + TRANSFER_CHUNK]
@@ -170,6 +171,9 @@ class Identities:
                 chunk = own[begin : begin + TRANSFER_CHUNK]
                 self._transfer(root, key, chunk, customer.fired_through, True, sent_at)
                 sent = True
+        for arrival in await own_copies(connection, key):
+            self._transfer(root, key, [arrival], customer.fired_through, True, sent_at)
+            sent = True
         if not sent:
             # Nothing yet to hand over, but the root is to know its alias.
             self._send(transferred(root, key, [], customer.fired_through, True, sent_at))

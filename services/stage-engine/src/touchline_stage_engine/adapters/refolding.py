@@ -29,6 +29,7 @@ class Work:
     Attributes:
         arrivals: new touchpoints, those that aliases forward too; in any order.
         merged: the past of keys that have just become this customer's.
+        restored: what takes the place of touchpoints that an alias had handed over and that are withdrawn.
         replaced: stored contents that a smaller one has taken the place of.
         from_scratch: fold everything again, because of this.
         fired_through: the clock had fired the timers of merged keys up to here.
@@ -37,6 +38,7 @@ class Work:
     customer: Customer
     arrivals: list[Arrival]
     merged: list[Arrival] = field(default_factory=list)
+    restored: list[Arrival] = field(default_factory=list)
     replaced: list[Touchpoint] = field(default_factory=list)
     from_scratch: Cause | None = None
     fired_through: int = 0
@@ -115,7 +117,7 @@ def _outdated(work: Work, past: Past) -> _Refolding:
 async def _plan(connection: asyncpg.Connection, folding: Folding, work: Work, past: Past) -> _Refolding | None:
     """Fold a customer in order, or say what has to be read to fold it again."""
     customer = work.customer
-    touchpoints = [arrival.touchpoint for arrival in (*work.arrivals, *work.merged)]
+    touchpoints = [arrival.touchpoint for arrival in (*work.arrivals, *work.merged, *work.restored)]
     if len(touchpoints) > 1:
         touchpoints.sort(key=_ORDER)
     if customer.merged_into is not None:

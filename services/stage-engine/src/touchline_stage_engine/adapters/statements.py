@@ -184,10 +184,62 @@ JOIN LATERAL (
 ORDER BY asked.no, t.occurred_at, t.id, t.source
 """
 
-DELETE_TOUCHPOINTS_OF_KEY = """
-DELETE FROM touchpoints
-WHERE customer_id = $1 AND original_key = $2
-RETURNING 1
+# What keys have handed over to customers: pairs of them.
+FIND_TOUCHPOINTS_OF_KEYS = """
+SELECT t.hash, t.customer_id
+FROM unnest($1::text[], $2::text[]) AS gone (customer_id, alias)
+JOIN touchpoints t ON t.customer_id = gone.customer_id AND t.original_key = gone.alias
+"""
+
+DELETE_TOUCHPOINTS_OF_KEYS = """
+DELETE FROM touchpoints t
+USING unnest($1::text[], $2::text[]) AS gone (customer_id, alias)
+WHERE t.customer_id = gone.customer_id AND t.original_key = gone.alias
+RETURNING t.customer_id
+"""
+
+FIND_COPIES = """
+SELECT c.*
+FROM unnest($1::bigint[], $2::text[]) AS asked (hash, customer_id)
+JOIN copies c USING (hash, customer_id)
+"""
+
+# A key's own contents where another key's counts.
+OWN_COPIES = """
+SELECT c.*
+FROM copies c
+WHERE c.customer_id = $1 AND c.original_key = $1
+  AND NOT EXISTS (
+      SELECT FROM touchpoints t WHERE t.hash = c.hash AND t.customer_id = $1 AND t.original_key IS NULL
+  )
+"""
+
+SAVE_COPIES = """
+INSERT INTO copies (
+    customer_id, hash, original_key, digest, occurred_at, id, source, type, channel, flags, received_at, properties,
+    identifiers
+)
+SELECT *
+FROM unnest(
+    $1::text[], $2::bigint[], $3::text[], $4::bytea[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[],
+    $10::smallint[], $11::bigint[], $12::json[], $13::json[]
+)
+ON CONFLICT (customer_id, hash, original_key) DO UPDATE SET
+    digest = excluded.digest,
+    occurred_at = excluded.occurred_at,
+    type = excluded.type,
+    channel = excluded.channel,
+    flags = excluded.flags,
+    received_at = excluded.received_at,
+    properties = excluded.properties,
+    identifiers = excluded.identifiers
+WHERE (excluded.occurred_at, excluded.digest) < (copies.occurred_at, copies.digest)
+"""
+
+DELETE_COPIES_OF_KEYS = """
+DELETE FROM copies c
+USING unnest($1::text[], $2::text[]) AS gone (customer_id, alias)
+WHERE c.customer_id = gone.customer_id AND c.original_key = gone.alias
 """
 
 LAST_TOUCHPOINT = """
@@ -280,7 +332,11 @@ SELECT * FROM unnest($1::text[], $2::text[])
 ON CONFLICT DO NOTHING
 """
 
-REMOVE_ALIAS = "DELETE FROM aliases WHERE customer_id = $1 AND alias = $2"
+REMOVE_ALIASES = """
+DELETE FROM aliases a
+USING unnest($1::text[], $2::text[]) AS gone (customer_id, alias)
+WHERE a.customer_id = gone.customer_id AND a.alias = gone.alias
+"""
 
 ALIASES_OF = "SELECT alias FROM aliases WHERE customer_id = $1"
 
@@ -317,6 +373,7 @@ ON CONFLICT (partition, key_hash) DO UPDATE SET
 
 # Everything that names a customer; the partition's owner runs each with the key.
 ERASE = (
+    "DELETE FROM copies WHERE customer_id = $1",
     "DELETE FROM history WHERE customer_id = $1",
     "DELETE FROM checkpoints WHERE customer_id = $1",
     "DELETE FROM stages WHERE customer_id = $1",
