@@ -5,7 +5,7 @@ import base64
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -120,13 +120,13 @@ class Book:
         identifier = str(delivery_id(action, endpoint))
         said = Message(identifier, "touchline.action", "2026-03-01T12:00:00Z", "c-1", **message)
         planned = Planned(identifier, "f-1", "c-1", channel, endpoint, said, action_id=str(action))
-        await self._put([planned], first_before=first_before)
+        await self._put([replace(planned, first_before=first_before)])
         return str(action), identifier
 
-    async def _put(self, planned: list[Planned], first_before: datetime | None = None) -> None:
+    async def _put(self, planned: list[Planned]) -> None:
         now = datetime.now(UTC)
         async with self.pool.acquire() as connection, connection.transaction():
-            await put(connection, PARTITION, planned, due=now, now=now, first_before=first_before)
+            await put(connection, PARTITION, planned, due=now, now=now)
 
     async def delivery(self, identifier: str) -> asyncpg.Record:
         """The row."""

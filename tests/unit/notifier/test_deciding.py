@@ -164,6 +164,23 @@ def test_held_again_for_the_same_reason_it_says_nothing_new() -> None:
     (again,) = decider.decide_again(list(book.waiting), book, later)
     assert again.event is None
     assert again.action.decide_at == NOON + timedelta(minutes=2)
+
+
+def test_held_for_longer_for_the_same_reason_its_row_says_until_when() -> None:
+    decider = a_decider(a_play(limits={"quiet_hours": {"from": "11:00", "to": "13:00"}, "max_age": "3d"}))
+    book = a_book()
+    take(decider, a_stall(), book)
+    book.profile.take(a_touchpoint(properties={"timezone": "America/New_York"}))
+    (waiting,) = book.waiting
+    eleven_in_new_york = Circumstances(NOON + timedelta(hours=4))
+    (again,) = decider.decide_again([waiting], book, eleven_in_new_york)
+    assert again.event is None
+    assert again.action.reason == "it is Tuesday 11:00 in America/New_York, waits until 2026-03-03T18:00:00Z"
+
+
+def test_what_was_held_by_the_switch_goes_when_it_is_on() -> None:
+    decider, book = a_decider(a_play()), a_book()
+    take(decider, a_stall(), book, Circumstances(NOON, sending=False))
     on = Circumstances(NOON + timedelta(minutes=2))
     (decided,) = decider.decide_again(list(book.waiting), book, on)
     assert decided.event is not None

@@ -170,7 +170,42 @@ def test_a_held_action_waits_until_all_limits_allow_it() -> None:
     book.counted.append(Counted(NOON - timedelta(minutes=30), "webhook", "win-back"))
     # Free again at 13:30, which is quiet: so at 15:00.
     assert settle(play, a_stall(), book, holds(play, book)) == Hold(
-        "capped_play", "1 in 2h already, free again at 2026-03-03T13:30:00Z", NOON + timedelta(hours=3)
+        "capped_play",
+        "1 in 2h already, free again at 2026-03-03T13:30:00Z, then quiet_hours until 2026-03-03T15:00:00Z",
+        NOON + timedelta(hours=3),
+    )
+
+
+def test_a_delay_that_ends_in_the_night_says_how_long_it_really_takes() -> None:
+    play = a_play(delay="10h", limits={"quiet_hours": {"from": "21:00", "to": "08:00"}})
+    hold = settle(play, a_stall(), a_book(), holds(play))
+    assert hold == Hold(
+        "delay",
+        "waits until 2026-03-03T22:00:00Z, then quiet_hours until 2026-03-04T08:00:00Z",
+        datetime(2026, 3, 4, 8, tzinfo=UTC),
+    )
+
+
+def test_a_delay_that_ends_on_a_holiday_waits_for_the_next_business_day() -> None:
+    days = {"days": ["mon", "tue", "wed", "thu", "fri"], "holidays": ["2026-03-04"]}
+    play = a_play(delay="12h", limits={"business_days": days, "max_age": "3d"})
+    hold = settle(play, a_stall(), a_book(), holds(play))
+    assert hold == Hold(
+        "delay",
+        "waits until 2026-03-04T00:00:00Z, then not_a_business_day until 2026-03-05T00:00:00Z",
+        datetime(2026, 3, 5, tzinfo=UTC),
+    )
+
+
+def test_of_two_limits_the_longer_is_named_behind_the_first() -> None:
+    play = a_play(delay="1h", limits={"per_play": {"count": 1, "within": "3h"}})
+    book = a_book()
+    book.counted.append(Counted(NOON - timedelta(hours=1), "webhook", "win-back"))
+    hold = settle(play, a_stall(), book, holds(play, book))
+    assert hold == Hold(
+        "delay",
+        "waits until 2026-03-03T13:00:00Z, then capped_play until 2026-03-03T14:00:00Z",
+        NOON + timedelta(hours=2),
     )
 
 

@@ -1,7 +1,12 @@
 """Plays from YAML: what is wrong, where, and what to write instead."""
 
+import json
+from importlib.resources import files
+
+import jsonschema
 import pytest
 from touchline_notifier.core.endpoints import Endpoint
+from touchline_notifier.core.play import Play
 from touchline_notifier.core.reading import (
     KnownLifecycle,
     Reading,
@@ -10,6 +15,7 @@ from touchline_notifier.core.reading import (
     read_plays,
     with_endpoint,
 )
+from touchline_notifier.core.samples import sample_actions
 
 GOOD = """\
 play: win-back                                  # one file a play in TOUCHLINE_PLAYS_DIR
@@ -114,3 +120,30 @@ def test_endpoints_have_to_exist_and_be_of_the_channels_type() -> None:
     assert with_endpoint(reading(unnamed).plays["win-back"], {"crm": crm, "mail": mail}).action.endpoint == "crm"
     assert "write endpoint" in said(unnamed, crm, Endpoint(name="other"))[0]
     assert with_endpoint(read.plays["win-back"], {}).action.endpoint == "crm"
+
+
+@pytest.mark.parametrize("fact", ["stage-changed", "customer-stalled", "customer-recovered"])
+def test_templates_are_tried_with_all_that_a_published_fact_has(fact: str) -> None:
+    schema = json.loads((files("touchline_schemas.published") / f"touchline.{fact}.v1.json").read_text())
+    play = Play.model_validate({"play": "p", "when": {"fact": fact}, "action": {"channel": "webhook"}})
+    for action in sample_actions(play):
+        jsonschema.validate(action.fact.data, schema)
+        assert set(action.fact.data) == set(schema["properties"])
+    body = " ".join(f"{{{{ fact.{name} }}}}" for name in schema["properties"])
+    assert faults(f"play: p\nwhen: {{fact: {fact}}}\naction: {{channel: webhook, body: '{body}'}}\n") == []
+
+
+def test_templates_are_tried_with_every_kind_of_fact_the_play_looks_at() -> None:
+    text = """\
+play: p
+when: {fact: stage-changed, move: [regress, lapse]}
+action: {channel: webhook, body: "{{ fact.reason.touchpoint_id.upper() }}"}
+"""
+    assert faults(text) == [
+        "plays/p.yaml:3: action.body: 'None' has no attribute 'upper' (tried with a fact of kind lapse)"
+    ]
+    assert faults(text.replace(", lapse", "")) == []
+    assert (
+        "kind enter"
+        in faults(text.replace("move: [regress, lapse]", "").replace("fact.reason.touchpoint_id", "from_stage"))[0]
+    )

@@ -1,5 +1,6 @@
 """Customers as a whole: two that turned out to be one, and one to be forgotten. Inside the caller's transaction."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from touchline_schemas.facts import CustomerErased, CustomerMerged
@@ -11,23 +12,30 @@ from touchline_notifier.adapters.outbox import Connection
 from touchline_notifier.adapters.profiles import lock_profiles, save_profiles
 
 
-async def merge(connection: Connection, news: CustomerMerged, partitions: int, now: datetime) -> None:
-    """Give the customer all that was known of the old key, and what comes later under it."""
-    old = news.customer_id
-    onward = await connection.fetch(sql.ALIASES, [news.into])
-    into = str(onward[0]["customer_id"]) if onward else news.into
-    if into == old:
+async def merge(connection: Connection, news: Sequence[CustomerMerged], partitions: int, now: datetime) -> None:
+    """Give customers all that was known of old keys, and what comes later under them.
+
+    No old key may be there twice, or be what another is merged into.
+    """
+    rows = await connection.fetch(sql.ALIASES, [one.into for one in news])
+    onward = {row["old_key"]: str(row["customer_id"]) for row in rows}
+    merged = {one.customer_id: onward.get(one.into, one.into) for one in news}
+    merged = {old: into for old, into in merged.items() if old != into}
+    if not merged:
         return
+    old, into = list(merged), list(merged.values())
+    places = [partition_of(customer_id, partitions) for customer_id in into]
     await connection.execute(sql.MERGE_ALIASES, old, into)
-    await connection.execute(sql.NEW_ALIAS, old, into)
-    profiles = await lock_profiles(connection, [old, into], now)
-    profiles[into].merge(profiles[old])
-    await save_profiles(connection, {into: profiles[into]}, now)
-    await connection.execute(sql.FORGET_PROFILE, [old])
-    await connection.execute(sql.FORGET_STANDING, [old])
+    await connection.execute(sql.NEW_ALIASES, old, into)
+    profiles = await lock_profiles(connection, {*old, *into}, now)
+    for old_key, customer_id in merged.items():
+        profiles[customer_id].merge(profiles[old_key])
+    await save_profiles(connection, {customer_id: profiles[customer_id] for customer_id in into}, now)
+    await connection.execute(sql.FORGET_PROFILE, old)
+    await connection.execute(sql.FORGET_STANDING, old)
     # What they were sent counts against the caps of the customer they are.
-    await connection.execute(sql.MERGE_ACTIONS, old, into, partition_of(into, partitions))
-    await connection.execute(sql.MERGE_DELIVERIES, old, into, partition_of(into, partitions))
+    await connection.execute(sql.MERGE_ACTIONS, old, into, places)
+    await connection.execute(sql.MERGE_DELIVERIES, old, into, places)
 
 
 async def erase(connection: Connection, news: CustomerErased, hashes: Hashes) -> None:

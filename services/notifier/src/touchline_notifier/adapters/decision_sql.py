@@ -218,16 +218,33 @@ WHERE action.customer_id = new.customer_id
   AND new.at > action.fact_at
 """
 
-MERGE_ALIASES = "UPDATE aliases SET customer_id = $2 WHERE customer_id = $1"
+MERGE_ALIASES = """
+-- What was part of the old key is part of the customer now.
+UPDATE aliases AS alias
+SET customer_id = merged.customer_id
+FROM unnest($1::text[], $2::text[]) AS merged(old_key, customer_id)
+WHERE alias.customer_id = merged.old_key
+"""
 
-NEW_ALIAS = """
-INSERT INTO aliases (old_key, customer_id) VALUES ($1, $2)
+NEW_ALIASES = """
+INSERT INTO aliases (old_key, customer_id)
+SELECT * FROM unnest($1::text[], $2::text[])
 ON CONFLICT (old_key) DO UPDATE SET customer_id = excluded.customer_id
 """
 
-MERGE_ACTIONS = "UPDATE actions SET customer_id = $2, partition = $3 WHERE customer_id = $1"
+MERGE_ACTIONS = """
+UPDATE actions AS action
+SET customer_id = merged.customer_id, partition = merged.partition
+FROM unnest($1::text[], $2::text[], $3::int[]) AS merged(old_key, customer_id, partition)
+WHERE action.customer_id = merged.old_key
+"""
 
-MERGE_DELIVERIES = "UPDATE deliveries SET customer_id = $2, partition = $3 WHERE customer_id = $1"
+MERGE_DELIVERIES = """
+UPDATE deliveries AS delivery
+SET customer_id = merged.customer_id, partition = merged.partition
+FROM unnest($1::text[], $2::text[], $3::int[]) AS merged(old_key, customer_id, partition)
+WHERE delivery.customer_id = merged.old_key
+"""
 
 FORGET_PROFILE = "DELETE FROM profiles WHERE customer_id = ANY($1)"
 

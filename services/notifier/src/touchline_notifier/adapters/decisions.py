@@ -18,17 +18,17 @@ from touchline_notifier.adapters.delivery_queue import put
 from touchline_notifier.adapters.hashes import Hashes
 from touchline_notifier.adapters.outbox import Connection
 from touchline_notifier.adapters.profiles import suppressed
-from touchline_notifier.adapters.records import Told
 from touchline_notifier.core.book import Action, Book, Counted
 from touchline_notifier.core.channel import Message
 from touchline_notifier.core.deciding import Decided, Decider
 from touchline_notifier.core.delivery.message_id import delivery_id
 from touchline_notifier.core.delivery.subscriptions import Planned, for_subscribers
 from touchline_notifier.core.endpoints import Endpoint
-from touchline_notifier.core.facts import Fact, Standing, no_longer_wanted
+from touchline_notifier.core.facts import Fact, Standing, Told, no_longer_wanted
 from touchline_notifier.core.limits import Circumstances, consent_asked, writes_to_customer
 from touchline_notifier.core.outgoing import Outgoing, action_event
 from touchline_notifier.core.profile import Profile
+from touchline_notifier.core.waves import waves
 
 _LEAST_PATIENCE = timedelta(minutes=5)
 """A delivery decided at the last moment still gets this long to be tried."""
@@ -74,16 +74,10 @@ async def take_told(
 ) -> Tally:
     """Take a partition's next facts, in order, and news of customers merged and erased between them."""
     tally = Tally([])
-    segment: list[Told] = []
-    for one in told:
-        if not isinstance(one.event, Fact):
-            await _take_segment(connection, segment, desk, partition, now, tally)
-            segment = []
-            await _take_news(connection, one.event, desk, partition, now, tally)
-            tally.subscriptions += await _subscriptions(connection, [one], desk, partition, now.now)
-        else:
-            segment.append(one)
-    await _take_segment(connection, segment, desk, partition, now, tally)
+    for wave in waves(told):
+        await _take_facts(connection, wave.facts, desk, partition, now, tally)
+        await _take_news(connection, wave.news, desk, partition, now, tally)
+        tally.subscriptions += await _subscriptions(connection, [*wave.facts, *wave.news], desk, partition, now.now)
     return tally
 
 
@@ -137,7 +131,7 @@ def _action(row: asyncpg.Record) -> Action:
     return Action(**fields)
 
 
-async def _take_segment(
+async def _take_facts(
     connection: Connection,
     told: Sequence[Told],
     desk: Desk,
@@ -145,7 +139,7 @@ async def _take_segment(
     now: Circumstances,
     tally: Tally,
 ) -> None:
-    """Take facts between two pieces of news."""
+    """Take facts with no news of their customers between them."""
     facts = [one.event for one in told if isinstance(one.event, Fact)]
     if not facts:
         return
@@ -169,28 +163,30 @@ async def _take_segment(
             [fact.lifecycle for fact in recovered],
             [fact.at for fact in recovered],
         )
-    tally.subscriptions += await _subscriptions(connection, told, desk, partition, now.now)
 
 
 async def _take_news(
     connection: Connection,
-    news: CustomerMerged | CustomerErased,
+    told: Sequence[Told],
     desk: Desk,
     partition: int,
     now: Circumstances,
     tally: Tally,
 ) -> None:
-    books = await gather(connection, [news.customer_id], [], desk, now.now)
-    (book,) = books.values()
-    if isinstance(news, CustomerMerged):
-        cancelled = list(desk.decider.cancel_all(book, "merged", f"is now part of {news.into}", now.now))
-    else:
-        cancelled = list(desk.decider.cancel_all(book, "erased", "the customer was erased", now.now))
+    """Take news that have no customer in common."""
+    merges = [one.event for one in told if isinstance(one.event, CustomerMerged)]
+    erasures = [one.event for one in told if isinstance(one.event, CustomerErased)]
+    whys = {one.customer_id: ("merged", f"is now part of {one.into}") for one in merges}
+    whys |= {one.customer_id: ("erased", "the customer was erased") for one in erasures}
+    books = await gather(connection, list(whys), [], desk, now.now)
+    cancelled = [
+        one for customer_id, book in books.items() for one in desk.decider.cancel_all(book, *whys[customer_id], now.now)
+    ]
     await _write(connection, cancelled, desk, partition, now.now, tally)
-    if isinstance(news, CustomerMerged):
-        await merge(connection, news, desk.partitions, now.now)
-    else:
-        await erase(connection, news, desk.hashes)
+    if merges:
+        await merge(connection, merges, desk.partitions, now.now)
+    for erasure in erasures:
+        await erase(connection, erasure, desk.hashes)
 
 
 async def _save_standing(connection: Connection, books: Iterable[Book]) -> None:
@@ -242,15 +238,15 @@ async def _write(
     rows = [_action_row(action, partition) for _, action in sorted(actions.items())]
     await connection.execute(sql.SAVE_ACTIONS, *(list(column) for column in zip(*rows, strict=True)))
     events: list[Outgoing] = []
+    planned: list[Planned] = []
     for one in decided:
         if one.event is None:
             continue
         events.append(action_event(one.event))
         tally.decisions.append((one.event.outcome, one.action.reason_code or "none"))
         if one.event.outcome == "decided":
-            play = desk.decider.plays[one.action.play]
-            first_before = max(one.action.fact.at + play.max_age, now + _LEAST_PATIENCE)
-            await put(connection, partition, [_planned(one, desk, now)], due=now, now=now, first_before=first_before)
+            planned.append(_planned(one, desk, now))
+    await put(connection, partition, planned, due=now, now=now)
     await outbox.append(connection, partition, events)
 
 
@@ -297,7 +293,10 @@ def _planned(decided: Decided, desk: Desk, now: datetime) -> Planned:
         to_customer=writes_to_customer(play, desk.to_customers),
         consent=asked[0] if asked else None,
     )
-    return Planned(ident, fact.id, action.customer_id, action.channel, action.endpoint, message, action.action_id)
+    return Planned(
+        ident, fact.id, action.customer_id, action.channel, action.endpoint, message, action.action_id,
+        first_before=max(fact.at + play.max_age, now + _LEAST_PATIENCE),
+    )  # fmt: skip
 
 
 async def _subscriptions(

@@ -52,13 +52,11 @@ async def put(
     *,
     due: datetime,
     now: datetime,
-    first_before: datetime | None = None,
 ) -> None:
     """Write deliveries down, inside the transaction that decides them. What is there already stays as it is.
 
     Args:
         due: when they are tried first.
-        first_before: not tried for the first time after this; None: however late.
     """
     if not planned:
         return
@@ -71,10 +69,11 @@ async def put(
             "channel": one.channel,
             "endpoint": one.endpoint,
             "message": one.message.to_row(),
+            "first_before": one.first_before,
         }
         for one in planned
     ]
-    await connection.execute(sql.INSERT, partition, orjson.dumps(rows).decode(), due, first_before, now)
+    await connection.execute(sql.INSERT, partition, orjson.dumps(rows).decode(), due, now)
 
 
 async def replay(connection: Connection, delivery: UUID, now: datetime) -> str | None:

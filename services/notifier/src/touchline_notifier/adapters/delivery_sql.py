@@ -143,15 +143,17 @@ RETURNING id
 DELIVERY_STATUS = "SELECT status FROM deliveries WHERE id = $1"
 
 INSERT = """
--- $1: partition; $2: rows as JSON; $3: when they are due first; $4: not first tried after this; $5: now.
+-- $1: partition; $2: rows as JSON; $3: when they are due first; $4: now.
 -- A row that exists already stays as it is.
 INSERT INTO deliveries
     (id, partition, kind, action_id, fact_id, customer_id, channel, endpoint, message, next_attempt_at, first_before,
      created_at)
 SELECT planned.id, $1, CASE WHEN planned.action_id IS NULL THEN 'subscription' ELSE 'action' END, planned.action_id,
-       planned.fact_id, planned.customer_id, planned.channel, planned.endpoint, planned.message, $3, $4, $5
+       planned.fact_id, planned.customer_id, planned.channel, planned.endpoint, planned.message, $3,
+       planned.first_before, $4
 FROM jsonb_to_recordset($2::text::jsonb)
-     AS planned(id uuid, action_id uuid, fact_id text, customer_id text, channel text, endpoint text, message jsonb)
+     AS planned(id uuid, action_id uuid, fact_id text, customer_id text, channel text, endpoint text, message jsonb,
+                first_before timestamptz)
 ON CONFLICT DO NOTHING
 """
 

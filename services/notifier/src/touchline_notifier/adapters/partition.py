@@ -13,21 +13,35 @@ from touchline_notifier.adapters.barriers import Barrier
 from touchline_notifier.adapters.decisions import Desk, Tally, circumstances, decide_due, take_told
 from touchline_notifier.adapters.ownership import Owned, advance
 from touchline_notifier.adapters.profiles import take_touchpoints
-from touchline_notifier.adapters.records import read_told, read_touchpoints
+from touchline_notifier.adapters.records import Batch, read_touchpoints
 
 _DUE_AT_ONCE = 200
+_LINGER_SECONDS = 1.0
+_LINGER_RECORDS = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class HeldFacts:
     """Facts that were read, to be decided once touchpoints have been read up to a barrier.
 
-    ``barrier`` is where the touchpoints ended after the facts were read: whatever caused a fact lies before it, and so
-    does everything that was known when it was caused.
+    Attributes:
+        records: how many.
+        position: the offset after the last.
+        barrier: where the touchpoints ended after the facts were read: whatever caused a fact lies before it, and so
+            does everything that was known when it was caused.
+        at: when they were read, by the loop's clock.
     """
 
-    records: Sequence[ConsumerRecord]
+    batch: Batch
+    records: int
+    position: int
     barrier: Barrier
+    at: float
+
+    @property
+    def hurries(self) -> bool:
+        """Whether somebody waits for one of them."""
+        return any(told.hurries for told in self.batch.told)
 
 
 @dataclass(slots=True)
@@ -42,7 +56,16 @@ class Partition:
     @property
     def held_records(self) -> int:
         """Facts waiting for touchpoints."""
-        return sum(len(facts.records) for facts in self.held)
+        return sum(facts.records for facts in self.held)
+
+    def lingers(self, now: float) -> bool:
+        """Whether what is held tells of the past alone, so that it may wait for more of its kind for a moment."""
+        return (
+            bool(self.held)
+            and now - self.held[0].at < _LINGER_SECONDS
+            and self.held_records < _LINGER_RECORDS
+            and not any(facts.hurries for facts in self.held)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +95,17 @@ class Work:
             await advance(self.connection, partition.owned, position, partition.owned.next_fact)
         partition.owned.next_touchpoint = position
 
-    async def facts(self, partition: Partition, records: Sequence[ConsumerRecord]) -> Tally:
+    async def facts(self, partition: Partition, ready: Sequence[HeldFacts]) -> Tally:
         """Decide on facts."""
         owned = partition.owned
-        position = records[-1].offset + 1
-        batch = read_told(records)
+        position = ready[-1].position
+        told = [one for facts in ready for one in facts.batch.told]
+        dead_letters = [one for facts in ready for one in facts.batch.dead_letters]
         async with self.connection.transaction():
             await advance(self.connection, owned, owned.next_touchpoint, position)
             moment = await circumstances(self.connection, self.desk, self.clock(), self.sending)
-            tally = await take_told(self.connection, batch.told, self.desk, owned.partition, moment)
-            await outbox.append(self.connection, owned.partition, batch.dead_letters)
+            tally = await take_told(self.connection, told, self.desk, owned.partition, moment)
+            await outbox.append(self.connection, owned.partition, dead_letters)
         owned.next_fact = position
         return tally
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import asyncpg
 import structlog
-from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 from touchline_runtime import database, kafka
 from touchline_runtime.database import UNREACHABLE
@@ -25,6 +25,7 @@ from touchline_notifier.adapters.consuming import build_consumer, reachable
 from touchline_notifier.adapters.decisions import Desk, Tally
 from touchline_notifier.adapters.ownership import NotTheOwnerError, claim, relay_name
 from touchline_notifier.adapters.partition import HeldFacts, Partition, Work
+from touchline_notifier.adapters.records import read_told
 from touchline_notifier.adapters.relay import FILLED, Relay
 from touchline_notifier.settings import NotifierSettings
 
@@ -282,19 +283,24 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
         if not came:
             return
         barriers = await self._barriers.put_up(came)
+        now = asyncio.get_running_loop().time()
         for number, records in came.items():
-            self._partitions[number].held.append(HeldFacts(records, barriers[number]))
+            held = HeldFacts(read_told(records), len(records), records[-1].offset + 1, barriers[number], now)
+            self._partitions[number].held.append(held)
 
     async def _decide(self, partition: Partition) -> bool:
         """Decide the facts that need wait no longer, all of them in one transaction."""
-        ready: list[ConsumerRecord] = []
+        started = asyncio.get_running_loop().time()
+        if partition.lingers(started):
+            return False
+        ready: list[HeldFacts] = []
         while partition.held and await self._barriers.reached(partition.held[0].barrier, self._partitions):
-            ready.extend(partition.held.popleft().records)
+            ready.append(partition.held.popleft())
         if not ready:
             return False
-        started = asyncio.get_running_loop().time()
         tally = await self._work.facts(partition, ready)
-        self._observer.decided(len(ready), tally, asyncio.get_running_loop().time() - started)
+        records = sum(facts.records for facts in ready)
+        self._observer.decided(records, tally, asyncio.get_running_loop().time() - started)
         return True
 
     def _pause_or_resume(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aiokafka import ConsumerRecord
 from pydantic import ValidationError
@@ -18,20 +18,10 @@ from touchline_schemas.facts import (
 from touchline_schemas.topics import DEAD_LETTERS, STAGE_CHANGES
 from touchline_schemas.touchpoint import Touchpoint
 
-from touchline_notifier.core.facts import Fact, fact_of
+from touchline_notifier.core.facts import Told, fact_of
 from touchline_notifier.core.outgoing import Outgoing
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """One event of the stage-changes topic: a fact, or news of a customer as a whole."""
-
-    type: str
-    event: Fact | CustomerMerged | CustomerErased
-    ce_id: str
-    data: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,6 +156,7 @@ class Decider:
         action.decide_at = hold.until
         if again:
             # The same reason, for longer: nothing new to publish, but the row has a new time.
+            action.reason = hold.text
             yield Decided(action, None)
             return
         action.outcome, action.reason_code, action.reason = "held", hold.code, hold.text

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from touchline_schemas.facts import (
     CORRECTIONS,
+    CustomerErased,
+    CustomerMerged,
     CustomerRecovered,
     CustomerStalled,
     StageChanged,
@@ -51,6 +53,31 @@ class Fact:
     def from_row(cls, row: dict[str, Any]) -> "Fact":
         """Read back what :meth:`to_row` wrote."""
         return cls(**{**row, "at": datetime.fromisoformat(row["at"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One event of the stage-changes topic: a fact, or news of a customer as a whole.
+
+    Attributes:
+        type: its ``ce_type``.
+        data: the JSON it came as.
+    """
+
+    type: str
+    event: Fact | CustomerMerged | CustomerErased
+    ce_id: str
+    data: dict[str, Any]
+
+    @property
+    def hurries(self) -> bool:
+        """Whether somebody waits for it: what tells of the past, and merges, may be gathered for a while."""
+        match self.event:
+            case Fact(backfill=backfill):
+                return not backfill
+            case CustomerErased():
+                return True
+        return False
 
 
 def fact_of(ce_id: str, event: StageChanged | CustomerStalled | CustomerRecovered) -> Fact:

@@ -184,9 +184,16 @@ def settle(play: Play, fact: Fact, book: Book, holds: Sequence[Hold]) -> Hold | 
     final = [hold for hold in holds if hold.until is None]
     if final:
         return Hold(final[0].code, final[0].text) if final[0] is not first else first
-    until = max(hold.until for hold in holds if hold.until is not None).astimezone(UTC)
+    until, code = max((hold.until.astimezone(UTC), hold.code) for hold in holds if hold.until is not None)
     quiet, business = _windows(play)
-    opens = next_allowed(until, place_of(play, book), quiet, business)
+    place = place_of(play, book)
+    opens = next_allowed(until, place, quiet, business)
     if opens is None or opens > fact.at + play.max_age:
         return Hold(first.code, f"{first.text}; too old by then (max_age {say(play.max_age)})")
-    return Hold(first.code, first.text, opens)
+    text = first.text
+    if first.until != until:
+        text += f", then {code} until {to_wire(until)}"
+    if opens != until:
+        # What holds it back ends when nothing may be sent: a delay in the night, a cap on a holiday.
+        text += f", then {hindrance(until, place, quiet, business)} until {to_wire(opens)}"
+    return Hold(first.code, text, opens)

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from touchline_schemas.facts import CustomerRecovered, CustomerStalled, Reason, StageChanged
 
-from touchline_notifier.core.book import Action
 from touchline_notifier.core.endpoints import Endpoint
-from touchline_notifier.core.facts import fact_of
 from touchline_notifier.core.play import Play
-from touchline_notifier.core.rendering import RenderingError, Templates, sample_customers
+from touchline_notifier.core.rendering import RenderingError, Templates
+from touchline_notifier.core.samples import EVERYTHING_KNOWN, NOTHING_KNOWN, sample_actions
 from touchline_notifier.core.yaml_text import Document, Fault, FaultyFileError, read
 
 
@@ -113,64 +110,23 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 def _try_templates(play: Play, document: Document, result: Reading) -> None:
     templates = Templates()
-    for kind, customer in sample_customers():
+    actions = list(sample_actions(play))
+    for action in actions:
         try:
-            templates.render(play, _sample_action(play), customer)
+            templates.render(play, action, EVERYTHING_KNOWN)
         except RenderingError as error:
             where, _, message = str(error).partition(": ")
-            fault = document.fault(where.split("."), message)
-            if kind == "full":
-                result.faults.append(fault)
-                result.plays.pop(play.play, None)
-                return
+            kind = action.fact.move or action.fact.type
+            result.faults.append(document.fault(where.split("."), f"{message} (tried with a fact of kind {kind})"))
+            result.plays.pop(play.play, None)
+            return
+    for action in actions[:1]:
+        try:
+            templates.render(play, action, NOTHING_KNOWN)
+        except RenderingError as error:
+            where, _, message = str(error).partition(": ")
             advice = f"{message}, for a customer of whom it isn't known: write | default(…), or ask for it under if"
             result.warnings.append(document.fault(where.split("."), advice))
-
-
-_SAMPLE_AT = datetime(2026, 1, 5, 9, tzinfo=UTC)
-
-
-def _sample_event(play: Play) -> StageChanged | CustomerStalled | CustomerRecovered:
-    """An event that the play looks at, as the engine would publish it."""
-    when = play.when
-    stage = when.stage[0] if when.stage else "retention"
-    common: dict[str, Any] = {
-        "customer_id": "c-17",
-        "lifecycle": when.lifecycle[0] if when.lifecycle else "service-cycle",
-        "lifecycle_version": 1,
-        "fact_no": 2,
-        "occurred_at": _SAMPLE_AT,
-        "decided_at": _SAMPLE_AT,
-    }
-    if when.fact == "customer-stalled":
-        since = _SAMPLE_AT - timedelta(days=30)
-        level = when.level[0] if when.level else 1
-        return CustomerStalled(**common, stage=stage, level=level, since=since, due_at=_SAMPLE_AT)
-    if when.fact == "customer-recovered":
-        return CustomerRecovered(**common, stage=stage, stalled_seconds=86400.0, touchpoint_id="t-1")
-    return StageChanged(
-        **common,
-        from_stage=when.from_stage[0] if when.from_stage else "advocacy",
-        to_stage=stage,
-        move=when.move[0] if when.move else "regress",
-        reason=Reason(kind="rule", text="a bad survey", touchpoint_id="t-1"),
-        sequence=2,
-        previous_stage_seconds=86400.0,
-    )
-
-
-def _sample_action(play: Play) -> Action:
-    return Action(
-        action_id="00000000-0000-5000-8000-000000000001",
-        play=play.play,
-        fact=fact_of("00000000-0000-5000-8000-000000000000", _sample_event(play)),
-        customer_id="c-17",
-        channel=play.action.channel,
-        endpoint=play.action.endpoint,
-        priority=play.priority,
-        outcome="decided",
-        decided_at=_SAMPLE_AT,
-    )
 
 
 def check_lifecycles(reading: Reading, known: Iterable[KnownLifecycle]) -> list[Fault]:

@@ -1,6 +1,6 @@
 """A play's texts: Jinja templates in a sandbox, where a name that isn't known is an error rather than a blank."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -118,41 +118,3 @@ def _of_fact(action: Action) -> dict[str, Any]:
         "occurred_at": to_wire(fact.at),
         "fact": {"id": fact.id, "type": fact.type, **fact.data},
     }
-
-
-class SampleTraits(dict[str, Any]):
-    """Traits of a customer about whom everything is known: any name has a value."""
-
-    def __missing__(self, name: str) -> str:
-        return f"<{name}>"
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Never the default."""
-        return super().get(name) if super().__contains__(name) else self[name]
-
-
-class SampleLast(SampleTraits):
-    """Newest properties of every type of touchpoint."""
-
-    def __missing__(self, name: str) -> Any:
-        return SampleTraits()
-
-
-def sample_customers() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Customers to try templates with: one of whom everything is known, and one of whom nothing is."""
-    common = {"customer_id": "c-17"}
-    yield (
-        "full",
-        {
-            **common,
-            "email": "ada@example.org",
-            "time_zone": "Europe/Berlin",
-            "locale": "de-DE",
-            "traits": SampleTraits(),
-            "last": SampleLast(),
-        },
-    )
-    yield "empty", {**common, "email": None, "time_zone": None, "locale": None, "traits": {}, "last": {}}

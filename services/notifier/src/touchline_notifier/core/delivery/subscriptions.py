@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from touchline_notifier.core.channel import Message
@@ -18,6 +19,7 @@ class Planned:
     Attributes:
         id: derived of the cause and the endpoint, so that a fact read twice is delivered once.
         action_id: None for a subscription.
+        first_before: not tried for the first time after this; None: however late.
     """
 
     id: str
@@ -27,6 +29,7 @@ class Planned:
     endpoint: str
     message: Message
     action_id: str | None = None
+    first_before: datetime | None = None
 
 
 def for_subscribers(ce_type: str, ce_id: str, data: Mapping[str, Any], endpoints: Iterable[Endpoint]) -> list[Planned]:
