@@ -33,6 +33,7 @@ class Topic:
         kept: ``time`` (deleted after the broker's or the topic's retention) or ``compacted`` (the latest per key).
         events: ``ce_type`` → the model of its JSON data; empty where the bytes are somebody else's (dead letters).
         one_partition: small reference data, read whole by everybody.
+        largest: bytes of a record at most; None: as the broker has it.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Topic:
     about: str
     one_partition: bool = False
     internal: bool = False
+    largest: int | None = None
 
     def full_name(self, prefix: str = DEFAULT_PREFIX) -> str:
         """The name on the broker."""
@@ -52,10 +54,11 @@ class Topic:
 
     def config(self) -> dict[str, str]:
         """Topic-level settings for its creation."""
+        size = {} if self.largest is None else {"max.message.bytes": str(self.largest)}
         if self.kept == "compacted":
-            return {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "600000"}
+            return {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.1", "segment.ms": "600000"} | size
         # A year of event time at least: refolds read PostgreSQL, but a new subscriber may want the past.
-        return {"cleanup.policy": "delete", "retention.ms": str(400 * 24 * 3600 * 1000)}
+        return {"cleanup.policy": "delete", "retention.ms": str(400 * 24 * 3600 * 1000)} | size
 
 
 TOUCHPOINTS = Topic(
@@ -83,6 +86,8 @@ IDENTITY = Topic(
     "identity", 1, "time", "customer key of the recipient", ("stage engine",), ("stage engine",), {},
     "Between owners of partitions: links, transfers, erasures, commands.",
     internal=True,
+    # A touchpoint as large as a record may be grows on its way from one key to another: JSON within JSON.
+    largest=4 * 1024 * 1024,
 )  # fmt: skip
 LIFECYCLES = Topic(
     "lifecycles", 1, "compacted", "name/version", ("stage engine",), ("notifier", "anybody"),
