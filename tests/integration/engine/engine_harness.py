@@ -231,13 +231,13 @@ class World:
             check=False,
         )
 
-    def start(self, *arguments: str, port: int | None = None, **more: str) -> Process:
-        """Start `run`."""
+    def start(self, *arguments: str, port: int | None = None, verb: str = "run", **more: str) -> Process:
+        """Start `run`, or another long-running command."""
         port = port or free_port()
         log = self.folder / f"engine-{port}-{len(self.processes)}.log"
         with log.open("wb") as file:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "touchline_stage_engine.entrypoints.cli", "run", *arguments],
+                [sys.executable, "-m", "touchline_stage_engine.entrypoints.cli", verb, *arguments],
                 env=self.settings(TOUCHLINE_HTTP_PORT=str(port), **more),
                 stdout=file,
                 stderr=subprocess.STDOUT,

@@ -28,6 +28,7 @@ from touchline_stage_engine.adapters.owner import Shared, clock
 from touchline_stage_engine.adapters.reads.customers import CustomerReads
 from touchline_stage_engine.adapters.reads.lifecycles import LifecycleReads
 from touchline_stage_engine.adapters.reads.standing import StandingReads
+from touchline_stage_engine.adapters.reads.unread import Unread
 from touchline_stage_engine.adapters.reads.value import ValueReads
 from touchline_stage_engine.adapters.workers import Parent, Worker, Workers
 from touchline_stage_engine.entrypoints.api import errors
@@ -111,7 +112,10 @@ def query_app(settings: StageEngineSettings, engine: AsyncEngine, health: Health
     app = _bare_app(health, metrics)
     errors.install(app)
     guarded = [Depends(require_token(settings.token_hashes()))]
-    app.include_router(customer_reads_router(CustomerReads(engine, settings.partitions)), dependencies=guarded)
+    app.include_router(
+        customer_reads_router(CustomerReads(engine, settings.partitions), Unread(settings, engine)),
+        dependencies=guarded,
+    )
     app.include_router(value_router(ValueReads(engine, settings.partitions)), dependencies=guarded)
     app.include_router(customers_router(StandingReads(engine, settings.partitions)), dependencies=guarded)
     app.include_router(lifecycles_router(LifecycleReads(engine)), dependencies=guarded)

@@ -13,6 +13,7 @@ from touchline_stage_engine.adapters.contested import Contested, content
 from touchline_stage_engine.adapters.customers import Cache, Customer
 from touchline_stage_engine.adapters.decoding import Arrival, Poison, decode
 from touchline_stage_engine.adapters.erasing import Erasures
+from touchline_stage_engine.adapters.fates import Fates
 from touchline_stage_engine.adapters.folding import Folding
 from touchline_stage_engine.adapters.identities import Identities
 from touchline_stage_engine.adapters.messages import (
@@ -53,6 +54,7 @@ class Batch:
         self._messages: list[Message] = []
         self._replaced: list[tuple[int, str]] = []
         self._contested = Contested()
+        self._fates = Fates()
 
     @property
     def changes(self) -> Changes:
@@ -128,6 +130,7 @@ class Batch:
         changes.poison[poison.reason] += 1
         changes.counts["dead_letters"] += 1
         origin = f"{record.topic}/{record.partition}/{record.offset}"
+        self._fates.refuse(record.value, poison, origin)
         changes.outbox.append(
             self._folding.publisher.dead_letter(
                 record.key, record.value, record.headers, poison.reason, poison.error, origin
@@ -162,6 +165,9 @@ class Batch:
             before = self._customers[key].erased_before
             if before is not None:
                 kept = [arrival for arrival in by_key[key] if arrival.touchpoint.occurred_at >= before]
+                for arrival in by_key[key]:
+                    if arrival.touchpoint.occurred_at < before:
+                        self._fates.note(arrival.hash, "erased")
                 self._changes.counts["erased"] += len(by_key[key]) - len(kept)
                 by_key[key] = kept
 
@@ -249,12 +255,14 @@ class Batch:
                 continue
             if own:
                 counts["duplicates"] += 1
+                self._fates.note(arrival.hash, "duplicate")
             before, after = content(earlier), content(arrival)
             if before == after:
                 continue
             self._contested.note(key, (earlier, arrival))
             if own:
                 counts["conflicts"] += 1
+                self._fates.note(arrival.hash, "conflict")
                 log.warning(
                     "touchpoint_conflict", source=arrival.touchpoint.source, touchpoint_id=arrival.touchpoint.id
                 )
@@ -315,6 +323,7 @@ class Batch:
             customer.known = None
         await store.copy_touchpoints(connection, changes)
         await self._contested.write_copies(connection)
+        await self._fates.write(connection, self._now)
         for key in self._identities.returned:
             work = self._work.setdefault(key, Work(self._customers[key], []))
             work.from_scratch = "merge"

@@ -242,6 +242,19 @@ USING unnest($1::text[], $2::text[]) AS gone (customer_id, alias)
 WHERE c.customer_id = gone.customer_id AND c.original_key = gone.alias
 """
 
+SAVE_FATES = """
+INSERT INTO fates (hash, fate, times, at, reason, error, origin)
+SELECT hash, fate, times, $1, reason, error, origin
+FROM unnest($2::bigint[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[])
+    AS f (hash, fate, times, reason, error, origin)
+ON CONFLICT (hash, fate) DO UPDATE SET
+    times = fates.times + excluded.times,
+    at = excluded.at,
+    reason = excluded.reason,
+    error = excluded.error,
+    origin = excluded.origin
+"""
+
 LAST_TOUCHPOINT = """
 SELECT occurred_at, id, source
 FROM touchpoints

@@ -48,6 +48,9 @@ TOUCHPOINT = text("""
     ORDER BY original_key NULLS FIRST, customer_id
 """)
 
+# What else became of it: how often it came again, and why it was refused.
+FATES = text("SELECT fate, times, reason, error, origin FROM fates WHERE hash = :hash")
+
 # Refused links, the least one a pair of customers, as the lesser of its two ends tells it.
 CONFLICTS = text("""
     SELECT customer_a, customer_b, key, other, occurred_at, touchpoint_id, source
@@ -128,6 +131,10 @@ class CustomerReads:
             }
             for row in rows
         ]
+
+    async def fates(self, source: str, id: str) -> dict[str, dict[str, Any]]:  # noqa: A002
+        """What was noted of a touchpoint that came and was not folded: duplicate, conflict, refused, erased."""
+        return {row["fate"]: row for row in await self._rows(FATES, hash=touchpoint_hash(source, id))}
 
     async def conflicts(self, limit: int, cursor: str | None) -> Page:
         """Pairs of known customers that a link would have joined, one row a pair."""

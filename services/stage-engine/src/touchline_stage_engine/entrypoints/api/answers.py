@@ -82,19 +82,30 @@ class Touchpoint(BaseModel):
 
 
 class Whereabouts(BaseModel):
-    """What became of a touchpoint."""
+    """What became of a touchpoint.
+
+    `accepted`: it waits on its topic. `folded`: it is stored and counts. `merged`: it was handed over to the customer
+    whom its key belongs to. `refused`: nothing of that; `reason` says why (`erased`: its customer was erased after it
+    occurred; anything else: it became a dead letter, with `error` and `origin`). `duplicates` and `conflicts`: how
+    often it came again, and how often with another content.
+    """
 
     source: str
     id: str
-    status: Literal["folded", "merged"]
-    customer_id: str
-    merged_into: str | None
-    original_key: str
-    type: str
-    channel: str
-    occurred_at: Time
-    received_at: Time
-    customers: list[str]
+    status: Literal["accepted", "folded", "merged", "refused"]
+    customer_id: str | None = None
+    merged_into: str | None = None
+    original_key: str | None = None
+    type: str | None = None
+    channel: str | None = None
+    occurred_at: Time | None = None
+    received_at: Time | None = None
+    customers: list[str] = []
+    duplicates: int = 0
+    conflicts: int = 0
+    reason: str | None = None
+    error: str | None = None
+    origin: str | None = None
 
 
 class Reason(BaseModel):
