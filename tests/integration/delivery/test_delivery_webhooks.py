@@ -349,3 +349,13 @@ async def test_an_erased_delivery_is_forgotten_even_while_it_is_under_way(
         await pool.execute("DELETE FROM actions")
     assert await pool.fetchval("SELECT count(*) FROM deliveries") == 0
     assert await book.outbox() == []
+
+
+async def test_words_that_no_database_takes_end_no_worker(
+    book: Any, working: Working, receiver: WebhookReceiver, webhook_endpoint: Callable[..., Any]
+) -> None:
+    receiver.answer = lambda arrived: Answer(500, body=b"out of \x00 order \xff\xfe")
+    delivery = await book.subscription("crm")
+    async with working(webhook_endpoint("crm", receiver.url)):
+        row = await book.until_attempted(delivery, 1)
+    assert row["last_error"].startswith("answered 500: out of \ufffd order")

@@ -119,7 +119,7 @@ class World:
             await admin.ensure_topics(wanted_topics(settings))
         producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
         await producer.start()
-        (folder / "plays").mkdir()
+        (folder / "plays").mkdir(parents=True)
         world = cls(bootstrap, database_url, prefix, folder, producer, settings)
         world.endpoints("endpoints: []")
         await world.lifecycle("service-cycle", STAGES)

@@ -232,6 +232,8 @@ async def test_a_record_that_can_not_be_read_goes_to_the_dead_letters_and_holds_
         for topic in (STAGE_CHANGES, TOUCHPOINTS):
             poison = b"\x00\xff not JSON"
             await world.producer.send_and_wait(topic.full_name(world.prefix), poison, key=b"c-1\x00\xff")
+        # Well formed, and yet nothing that could be kept.
+        await world.stalled("c-1", stage="nowhere\x00")
         await world.touchpoint("c-1")
         await world.stalled("c-1")
         await world.await_actions(1, "sent")

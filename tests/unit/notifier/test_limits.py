@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,16 @@ from touchline_notifier.core.play import Cap, Play
 EMAIL = {"channel": "email", "subject": "s", "body": "b"}
 
 
-def holds(play: Play, book: Book | None = None, at: datetime = NOON, sending: bool = True, **fact: Any) -> list[Hold]:
-    return list(hindrances(play, a_stall(**fact), book or a_book(), Circumstances(at, sending)))
+def holds(
+    play: Play,
+    book: Book | None = None,
+    at: datetime = NOON,
+    sending: bool = True,
+    at_fact: datetime = NOON,
+    **fact: Any,
+) -> list[Hold]:
+    stall = a_stall(at=at_fact.astimezone(UTC), **fact)
+    return list(hindrances(play, stall, book or a_book(), Circumstances(at, sending)))
 
 
 def codes(*arguments: Any, **more: Any) -> list[str]:
@@ -157,6 +166,33 @@ def test_the_window_opens_to_the_microsecond() -> None:
     sent = NOON + timedelta(microseconds=7)
     assert free_again([sent], cap, sent + timedelta(hours=1)) is None
     assert free_again([sent], cap, sent + timedelta(hours=1) - timedelta(microseconds=1)) == sent + cap.within
+
+
+@pytest.mark.parametrize(
+    ("place", "sent", "free"),
+    [
+        # A day of 23 hours, and one of 25: the window is as long as ever.
+        ("Europe/Berlin", "2026-03-28T12:00:00", "2026-03-29T13:00:00"),
+        ("America/New_York", "2026-03-07T12:00:00", "2026-03-08T13:00:00"),
+        ("Europe/Berlin", "2026-10-24T12:00:00", "2026-10-25T11:00:00"),
+        ("America/New_York", "2026-10-31T12:00:00", "2026-11-01T11:00:00"),
+    ],
+)
+def test_a_day_of_a_cap_has_24_hours_whatever_the_clock_did(place: str, sent: str, free: str) -> None:
+    zone = ZoneInfo(place)
+    before, after = (datetime.fromisoformat(text).replace(tzinfo=zone) for text in (sent, free))
+    cap = Cap.model_validate({"count": 1, "within": "24h"})
+    just_before = (after.astimezone(UTC) - timedelta(microseconds=1)).astimezone(zone)
+    assert free_again([before], cap, just_before) == after
+    assert free_again([before], cap, after) is None
+
+    # And so it is for the customer who lives there.
+    book = a_book()
+    book.profile.take(a_touchpoint(properties={"timezone": place}))
+    book.counted.append(Counted(before.astimezone(UTC), "webhook", "win-back"))
+    play = a_play(limits={"per_play": {"count": 1, "within": "24h"}})
+    assert codes(play, book, just_before.astimezone(UTC), at_fact=just_before) == ["capped_play"]
+    assert codes(play, book, after.astimezone(UTC), at_fact=after) == []
 
 
 def test_a_held_action_waits_until_all_limits_allow_it() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from touchline_notifier.core.local_time import Business, Quiet, add_business_days, hindrance, next_allowed, zone
 
 BERLIN = ZoneInfo("Europe/Berlin")
+NEW_YORK = ZoneInfo("America/New_York")
 WEEK = Business(frozenset(range(5)), frozenset())
 NIGHT = Quiet(time(21), time(8))
 
@@ -18,41 +19,66 @@ def local(text: str, place: ZoneInfo = BERLIN, fold: int = 0) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("at", "opens"),
+    ("place", "at", "opens"),
     [
-        ("2026-03-03T20:59:59", "2026-03-03T20:59:59"),
-        ("2026-03-03T21:00:00", "2026-03-04T08:00:00"),
-        ("2026-03-04T07:59:59", "2026-03-04T08:00:00"),
-        ("2026-03-04T08:00:00", "2026-03-04T08:00:00"),
-        # The clock goes forward in this night (29 March, 2:00 → 3:00), and back in that (25 October, 3:00 → 2:00).
-        ("2026-03-28T22:00:00", "2026-03-29T08:00:00"),
-        ("2026-10-24T22:00:00", "2026-10-25T08:00:00"),
+        (BERLIN, "2026-03-03T20:59:59", "2026-03-03T20:59:59"),
+        (BERLIN, "2026-03-03T21:00:00", "2026-03-04T08:00:00"),
+        (BERLIN, "2026-03-04T07:59:59", "2026-03-04T08:00:00"),
+        (BERLIN, "2026-03-04T08:00:00", "2026-03-04T08:00:00"),
+        # The clock goes forward in these nights (2:00 → 3:00) …
+        (BERLIN, "2026-03-28T22:00:00", "2026-03-29T08:00:00"),
+        (NEW_YORK, "2026-03-07T22:00:00", "2026-03-08T08:00:00"),
+        # … and back in those (3:00 → 2:00 in Berlin, 2:00 → 1:00 in New York).
+        (BERLIN, "2026-10-24T22:00:00", "2026-10-25T08:00:00"),
+        (NEW_YORK, "2026-10-31T22:00:00", "2026-11-01T08:00:00"),
     ],
 )
-def test_the_night_ends_at_eight_local_whatever_the_clock_did(at: str, opens: str) -> None:
-    assert next_allowed(local(at), BERLIN, NIGHT, None) == local(opens)
+def test_the_night_ends_at_eight_local_whatever_the_clock_did(place: ZoneInfo, at: str, opens: str) -> None:
+    assert next_allowed(local(at, place), place, NIGHT, None) == local(opens, place)
 
 
-def test_a_night_with_a_change_of_clock_lasts_ten_or_twelve_hours() -> None:
-    spring = next_allowed(local("2026-03-28T21:00:00"), BERLIN, NIGHT, None)
-    autumn = next_allowed(local("2026-10-24T21:00:00"), BERLIN, NIGHT, None)
-    assert spring is not None
-    assert autumn is not None
-    assert spring - local("2026-03-28T21:00:00") == timedelta(hours=10)
-    assert autumn - local("2026-10-24T21:00:00") == timedelta(hours=12)
+@pytest.mark.parametrize(
+    ("place", "spring", "autumn"),
+    [
+        (BERLIN, "2026-03-28T21:00:00", "2026-10-24T21:00:00"),
+        (NEW_YORK, "2026-03-07T21:00:00", "2026-10-31T21:00:00"),
+    ],
+)
+def test_a_night_with_a_change_of_clock_lasts_ten_or_twelve_hours(place: ZoneInfo, spring: str, autumn: str) -> None:
+    for night, hours in ((spring, 10), (autumn, 12)):
+        began = local(night, place)
+        assert next_allowed(began, place, NIGHT, None) == began + timedelta(hours=hours)
 
 
-def test_quiet_that_ends_in_the_hour_the_clock_skips_ends_when_the_clock_jumps() -> None:
+@pytest.mark.parametrize(
+    ("place", "evening", "jump"),
+    [
+        (BERLIN, "2026-03-28T23:00:00", "2026-03-29T03:00:00"),
+        (NEW_YORK, "2026-03-07T23:00:00", "2026-03-08T03:00:00"),
+    ],
+)
+def test_quiet_that_ends_in_the_hour_the_clock_skips_ends_when_the_clock_jumps(
+    place: ZoneInfo, evening: str, jump: str
+) -> None:
     quiet = Quiet(time(22), time(2, 30))
-    assert next_allowed(local("2026-03-28T23:00:00"), BERLIN, quiet, None) == local("2026-03-29T03:00:00")
+    assert next_allowed(local(evening, place), place, quiet, None) == local(jump, place)
 
 
-def test_quiet_within_the_hour_shown_twice_is_quiet_both_times() -> None:
-    quiet = Quiet(time(2, 15), time(2, 45))
-    first, second = local("2026-10-25T02:20:00"), local("2026-10-25T02:20:00", fold=1)
+@pytest.mark.parametrize(
+    ("place", "start", "end", "within", "over"),
+    [
+        (BERLIN, time(2, 15), time(2, 45), "2026-10-25T02:20:00", "2026-10-25T02:45:00"),
+        (NEW_YORK, time(1, 15), time(1, 45), "2026-11-01T01:20:00", "2026-11-01T01:45:00"),
+    ],
+)
+def test_quiet_within_the_hour_shown_twice_is_quiet_both_times(
+    place: ZoneInfo, start: time, end: time, within: str, over: str
+) -> None:
+    quiet = Quiet(start, end)
+    first, second = local(within, place), local(within, place, fold=1)
     assert second - first == timedelta(hours=1)
-    assert next_allowed(first, BERLIN, quiet, None) == local("2026-10-25T02:45:00")
-    assert next_allowed(second, BERLIN, quiet, None) == local("2026-10-25T02:45:00", fold=1)
+    assert next_allowed(first, place, quiet, None) == local(over, place)
+    assert next_allowed(second, place, quiet, None) == local(over, place, fold=1)
 
 
 def test_weekends_and_holidays_wait_for_the_next_business_day() -> None:

@@ -56,6 +56,8 @@ def test_hours_need_no_quotes_for_yaml_is_1_2() -> None:
         ("{{ customer_id }}", "{{ customer }}", "plays/p.yaml:3: action.body: 'customer' is undefined"),
         ("{{ customer_id }}", "{{ ''.__class__ }}", "plays/p.yaml:3: action.body: "),
         ("{{ customer_id }}", "{% for n in range(10**9) %}x{% endfor %}", "plays/p.yaml:3: action.body: "),
+        ("{{ customer_id }}", "{{ '\\u0000' }}", "plays/p.yaml:3: action.body: contains a NUL"),
+        ("{{ customer_id }}", "{{ '\\ud800' }}", "plays/p.yaml:3: action.body: contains half of a surrogate pair"),
         ("channel: webhook, ", "channel: email, endpoint: e} #", "action: a mail needs a subject and a body"),
         ("play: win-back", "play: win-back\nplay: again", 'found duplicate key "play"'),
         ("when: {", "when: [", "plays/p.yaml:"),

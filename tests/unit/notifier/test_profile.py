@@ -158,3 +158,8 @@ def test_consent_of_a_customer_who_is_known_is_theirs_and_not_the_addresss() -> 
     refusal = a_touchpoint("form_submitted", email="ada@example.org", properties={"consent": {"email": False}})
     assert suppression_of(refusal, None) is None
     assert folded(refusal).consent("email") is False
+
+
+def test_numbers_that_can_not_be_kept_are_passed_over() -> None:
+    profile = folded(a_touchpoint("identified", properties={"visits": 1 << 62, "stars": 10**30, "vip": True}))
+    assert profile.traits == {"visits": 1 << 62, "vip": True}

@@ -2,15 +2,16 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
-import orjson
 import structlog
 from touchline_runtime import database, kafka, logs
 from touchline_runtime.errors import ConfigurationError
@@ -22,37 +23,32 @@ from touchline_runtime.process import run as run_process
 from touchline_schemas.topics import TOPICS
 
 from touchline_notifier.adapters import decision_sql as sql
-from touchline_notifier.adapters import delivery_queue
 from touchline_notifier.adapters.channels.email import EmailChannel
 from touchline_notifier.adapters.channels.guarded_http import GuardedHttp
-from touchline_notifier.adapters.channels.registry import check_endpoints, load_channels
+from touchline_notifier.adapters.channels.registry import load_channels
 from touchline_notifier.adapters.channels.slack import SlackChannel
 from touchline_notifier.adapters.channels.webhook import WebhookChannel
 from touchline_notifier.adapters.decisions import Desk
 from touchline_notifier.adapters.delivery_observing import MeteredDeliveries
 from touchline_notifier.adapters.delivery_worker import DeliveryWorker
-from touchline_notifier.adapters.files import own_lifecycles, play_texts, read_endpoints
+from touchline_notifier.adapters.files import read_endpoints
 from touchline_notifier.adapters.hashes import Hashes
 from touchline_notifier.adapters.lifecycles import await_lifecycles
 from touchline_notifier.adapters.observing import MeteredReader
+from touchline_notifier.adapters.operations import Operations
+from touchline_notifier.adapters.queries import Queries
 from touchline_notifier.adapters.reader import Reader
+from touchline_notifier.adapters.recorded import happenings, recorded_books
+from touchline_notifier.adapters.rulebook import Checked, Rulebook, check_plays, known_here, read_rulebook, read_shipped
+from touchline_notifier.adapters.unsubscribing import UnsubscribeLinks
 from touchline_notifier.core.channel import Channel
 from touchline_notifier.core.deciding import Decider
 from touchline_notifier.core.delivery.addresses import parse_networks
 from touchline_notifier.core.delivery.unsubscribe import UnsubscribeTokens, Unsubscription
-from touchline_notifier.core.endpoints import Endpoint
-from touchline_notifier.core.known_lifecycles import BUILT_IN
 from touchline_notifier.core.play import Play
-from touchline_notifier.core.reading import (
-    KnownLifecycle,
-    Reading,
-    check_lifecycles,
-    check_play_endpoints,
-    read_plays,
-    with_endpoint,
-)
+from touchline_notifier.core.ports import Sending
+from touchline_notifier.core.preview import Previewed, Wanted, preview
 from touchline_notifier.core.rendering import Templates, UnsubscribeLink
-from touchline_notifier.core.yaml_text import Fault
 from touchline_notifier.entrypoints.api import Api, build_api
 from touchline_notifier.metrics import DECISION_METRICS
 from touchline_notifier.settings import NotifierSettings
@@ -61,19 +57,6 @@ log = structlog.get_logger(__name__)
 
 PACKAGE_OF_MIGRATIONS = "touchline_notifier.migrations"
 VERSION = version("touchline-notifier")
-
-
-@dataclass(frozen=True)
-class Rulebook:
-    """Plays and endpoints, read and found sound; lifecycles are checked when the engine has said which there are."""
-
-    reading: Reading
-    plays: dict[str, Play]
-    endpoints: dict[str, Endpoint]
-
-    def faults_with(self, known: Sequence[KnownLifecycle]) -> list[Fault]:
-        """What is wrong with the plays' lifecycles and stages."""
-        return check_lifecycles(self.reading, known)
 
 
 def build_channels(settings: NotifierSettings) -> dict[str, Channel]:
@@ -90,28 +73,9 @@ def build_channels(settings: NotifierSettings) -> dict[str, Channel]:
     return load_channels([WebhookChannel(http), SlackChannel(http), EmailChannel()])
 
 
-def read_rulebook(settings: NotifierSettings, channels: dict[str, Channel], *, to_run: bool = True) -> Rulebook:
-    """Read plays and endpoints.
-
-    Args:
-        to_run: every play needs its endpoint. A preview sends nothing, and does without.
-
-    Raises:
-        ConfigurationError: everything that is wrong, with file, line, path and what to write.
-    """
-    endpoints = read_endpoints(settings.endpoints_file)
-    wrong = check_endpoints(endpoints.values(), channels)
-    reading = read_plays(play_texts(settings.plays_dir, settings.shipped_plays()))
-    named = str(settings.endpoints_file or "TOUCHLINE_ENDPOINTS_FILE (not set)")
-    faults = list(reading.faults)
-    if to_run:
-        faults += check_play_endpoints(reading, endpoints, channels, named)
-    if wrong or faults:
-        raise ConfigurationError("\n  ".join(["the notifier can't start:", *wrong, *map(str, faults)]))
-    for warning in reading.warnings:
-        log.warning("play_warning", warning=str(warning))
-    plays = {name: with_endpoint(play, endpoints) if to_run else play for name, play in reading.plays.items()}
-    return Rulebook(reading, plays, endpoints)
+def customer_channels(channels: Mapping[str, Channel]) -> frozenset[str]:
+    """The channels that write to customers: they need an address, and leave."""
+    return frozenset(name for name, channel in channels.items() if channel.needs_address)
 
 
 def wanted_topics(settings: NotifierSettings) -> list[WantedTopic]:
@@ -207,7 +171,7 @@ class Starting:
             faults = await await_lifecycles(
                 settings,
                 self.rulebook.faults_with,
-                known_already=[*BUILT_IN, *own_lifecycles(settings.lifecycles_dir)],
+                known_already=known_here(settings),
                 wait_seconds=settings.lifecycles_wait_seconds,
                 stopping=stopping,
             )
@@ -222,13 +186,13 @@ class Starting:
 
 def _api(built: Base, rulebook: Rulebook, wake_delivery: Callable[[], None] = lambda: None) -> Api:
     return Api(
-        pool=built.pool,
+        queries=Queries(built.pool),
+        operations=Operations(built.pool),
+        unsubscribe=UnsubscribeLinks(built.pool, built.hashes, built.settings.partitions),
         tokens=built.tokens,
-        hashes=built.hashes,
         plays=rulebook.plays,
         endpoints=rulebook.endpoints,
         token_hashes=built.settings.token_hashes(),
-        partitions=built.settings.partitions,
         wake_delivery=wake_delivery,
     )
 
@@ -242,7 +206,7 @@ async def run(settings: NotifierSettings) -> Failed | None:
     host, port = sock.getsockname()[:2]
     async with base(settings) as built:
         link = unsubscribe_link(built.tokens, settings.public_url or f"http://{host}:{port}")
-        to_customers = frozenset(name for name, channel in channels.items() if channel.needs_address)
+        to_customers = customer_channels(channels)
         decider = Decider(rulebook.plays, Templates(link))
         desk = Desk(decider, rulebook.endpoints, built.hashes, settings.partitions, to_customers)
         metered = MeteredDeliveries(built.metrics)
@@ -282,27 +246,82 @@ async def serve(settings: NotifierSettings) -> Failed | None:
 
 
 @asynccontextmanager
-async def operating(settings: NotifierSettings, command: str) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
-    """A connection for one command of an operator."""
-    async with (
-        database.pool(
-            settings, application_name=f"touchline-notifier-{command}", size=1, search_path=settings.search_path
-        ) as pool,
-        pool.acquire() as connection,
-    ):
-        yield connection
+async def operating(settings: NotifierSettings) -> AsyncIterator[tuple[Operations, Queries]]:
+    """For one command of an operator."""
+    name = "touchline-notifier-operator"
+    async with database.pool(settings, application_name=name, size=1, search_path=settings.search_path) as pool:
+        yield Operations(pool), Queries(pool)
 
 
 async def replay(settings: NotifierSettings, deliveries: Sequence[UUID]) -> dict[UUID, str | None]:
     """Have deliveries tried again from the start; each one's status then, None where there is no such delivery."""
-    async with operating(settings, "replay") as connection:
-        return {one: await delivery_queue.replay(connection, one, datetime.now(UTC)) for one in deliveries}
+    async with operating(settings) as (operations, _):
+        return {one: await operations.replay(one, datetime.now(UTC)) for one in deliveries}
+
+
+async def endpoints(settings: NotifierSettings) -> list[dict[str, Any]]:
+    """Endpoints, with what was learnt about each."""
+    configured = read_endpoints(settings.endpoints_file)
+    async with operating(settings) as (_, queries):
+        return await queries.endpoints(configured)
+
+
+async def enable(settings: NotifierSettings, names: Sequence[str]) -> None:
+    """Send to endpoints again that are disabled, or that wait for their breakers.
+
+    Raises:
+        ConfigurationError: there is no such endpoint; none was enabled then.
+    """
+    configured = read_endpoints(settings.endpoints_file)
+    async with operating(settings) as (operations, queries):
+        there = [one["endpoint"] for one in await queries.endpoints(configured)]
+        for name in names:
+            if name not in there:
+                raise ConfigurationError(f"there is no endpoint {name!r}: there are {', '.join(there) or 'none'}")
+        for name in names:
+            await operations.enable(name, datetime.now(UTC))
 
 
 async def switch(settings: NotifierSettings, *, sending: bool, reason: str | None) -> None:
     """Turn the global switch that is kept in the database."""
-    async with operating(settings, "switch") as connection:
-        if sending:
-            await connection.execute(sql.SWITCH_ON)
-        else:
-            await connection.execute(sql.SWITCH_OFF, orjson.dumps({"reason": reason}).decode())
+    async with operating(settings) as (operations, _):
+        await operations.switch(Sending(sending, reason))
+
+
+async def previewed(settings: NotifierSettings, wanted: Wanted) -> list[Previewed]:
+    """Everything the plays would do with recorded facts. Nothing is sent.
+
+    Raises:
+        ConfigurationError: plays, facts or settings are wrong.
+    """
+    channels = build_channels(settings)
+    rulebook = read_rulebook(settings, channels, to_run=False)
+    found = await happenings(settings, wanted, datetime.now(UTC))
+    decider = Decider(rulebook.plays, Templates())
+    to_customers = customer_channels(channels)
+    async with AsyncExitStack() as stack:
+        pool, key = None, ""
+        if settings.database_url.get_secret_value():
+            name = "touchline-notifier-preview"
+            given = database.pool(settings, application_name=name, size=1, search_path=settings.search_path)
+            pool = await stack.enter_async_context(given)
+            try:
+                key = str(await pool.fetchval(sql.KNOWN_KEY))
+            except asyncpg.UndefinedTableError:
+                pool = None  # no notifier ever ran here: nothing is known of anybody
+        desk = Desk(decider, rulebook.endpoints, Hashes(key), settings.partitions, to_customers)
+        books = await recorded_books(pool, desk, found)
+    # What waits is followed for as long as any play waits.
+    longest = max((play.max_age for play in rulebook.plays.values()), default=timedelta(0))
+    until = max((one.at for one in found), default=datetime.now(UTC)) + longest
+    return preview(decider, found, books, until=until, to_customers=to_customers)
+
+
+def check(settings: NotifierSettings, folder: Path) -> Checked:
+    """Check the plays of a folder, or of one file, as far as that goes without an engine."""
+    return check_plays(settings, folder, build_channels(settings))
+
+
+def shipped() -> dict[str, tuple[str, Play]]:
+    """The plays that ship: name → (path, play)."""
+    return read_shipped()

@@ -13,7 +13,7 @@ from touchline_notifier.adapters.channels.guarded_http import GuardedHttp
 from touchline_notifier.adapters.channels.registry import check_endpoints, load_channels
 from touchline_notifier.adapters.channels.slack import SlackChannel
 from touchline_notifier.adapters.channels.webhook import WebhookChannel
-from touchline_notifier.core.channel import Channel, Delivered, Delivery, Message, Retry
+from touchline_notifier.core.channel import Channel, Delivered, Delivery, Message, Retry, storable
 from touchline_notifier.core.endpoints import Endpoint, Smtp
 from touchline_runtime.errors import ConfigurationError
 
@@ -112,3 +112,8 @@ def test_what_an_endpoint_misses_is_said_with_the_remedy() -> None:
     assert "endpoint e" not in text
     assert "hunter2" not in text
     assert "short" not in text
+
+
+def test_what_the_other_side_says_is_made_storable() -> None:
+    assert storable(Retry("451 \udcff \x00", status=451)) == Retry("451 ? \ufffd", status=451)
+    assert storable(Delivered(250)) == Delivered(250)

@@ -22,7 +22,7 @@ from touchline_runtime.database import UNREACHABLE
 
 from touchline_notifier.adapters.delivery_queue import Claimed, DeliveryQueue
 from touchline_notifier.adapters.hashes import Hashes
-from touchline_notifier.core.channel import Attempt, Channel, Delivery, GaveUp, Retry
+from touchline_notifier.core.channel import Attempt, Channel, Delivery, GaveUp, Retry, storable
 from touchline_notifier.core.delivery.conclusion import Conclusion, Expired
 from touchline_notifier.core.endpoints import Endpoint
 
@@ -157,10 +157,10 @@ class DeliveryWorker:
         if channel is None:
             return Retry(f"there is no channel {delivery.channel!r}: is its package installed?"), False
         try:
-            return await channel.send(delivery, endpoint, _now()), True
+            return storable(await channel.send(delivery, endpoint, _now())), True
         except Exception as error:  # a channel of somebody else's must not end the worker
             bound.error("channel_failed", channel=delivery.channel, exc_info=error)
-            return Retry(f"the channel failed: {type(error).__name__}: {error}"), True
+            return storable(Retry(f"the channel failed: {type(error).__name__}: {error}")), True
 
     async def _recorded(self, write: Callable[[], Awaitable[Conclusion | None]]) -> Conclusion | None:
         """Write an outcome down, however long the database is away: what was sent must not be sent again for that."""

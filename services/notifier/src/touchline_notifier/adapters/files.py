@@ -15,13 +15,14 @@ _SUFFIXES = (".yaml", ".yml")
 
 
 def texts_of(folder: Path, setting: str) -> list[tuple[str, str]]:
-    """(path, text) of every YAML file of a folder.
+    """(path, text) of every YAML file of a folder, or of a file alone.
 
     Raises:
         ConfigurationError: the folder or a file can't be read.
     """
     try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+        found = [folder] if folder.is_file() else folder.iterdir()
+        paths = sorted(path for path in found if path.is_file() and (path == folder or path.suffix in _SUFFIXES))
         return [(str(path), path.read_text(encoding="utf-8")) for path in paths]
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{setting}={folder}: a file is not UTF-8: {error}") from None

@@ -2,9 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +12,9 @@ import orjson
 from touchline_schemas.times import to_wire
 
 from touchline_notifier.core.book import said
+from touchline_notifier.core.endpoints import Endpoint
 from touchline_notifier.core.hold_out import Group
+from touchline_notifier.core.ports import BadCursorError, Page
 
 ACTIONS = """
 SELECT action_id, play, fact_id, fact_type, customer_id, lifecycle, stage, channel, endpoint, outcome, reason_code,
@@ -96,18 +97,6 @@ FROM deliveries
 WHERE status IN ('pending', 'delivering')
 GROUP BY endpoint
 """
-
-
-class BadCursorError(ValueError):
-    """Not a cursor of ours."""
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Items and where the next ones begin; None at the end."""
-
-    items: list[dict[str, Any]]
-    next: str | None
 
 
 def _cursor(moment: datetime, ident: UUID) -> str:
@@ -205,7 +194,7 @@ class Queries:
                 counts["reasons"][row["reason_code"]] = counts["reasons"].get(row["reason_code"], 0) + row["actions"]
         return found
 
-    async def results(self, play: str, within: Any, since: datetime | None) -> dict[str, dict[str, Group]]:
+    async def results(self, play: str, within: timedelta, since: datetime | None) -> dict[str, dict[str, Group]]:
         """measure (recovered, returned, converted) → treated and held_out."""
         rows = {row["held_out"]: row for row in await self._pool.fetch(RESULTS, play, within, since)}
         found: dict[str, dict[str, Group]] = {}
@@ -215,6 +204,22 @@ class Queries:
                 for name, held_out in (("treated", False), ("held_out", True))
             }
         return found
+
+    async def endpoints(self, configured: Mapping[str, Endpoint]) -> list[dict[str, Any]]:
+        """Every endpoint that is configured or known from before: what was learnt about it, and how much waits."""
+        states = await self.endpoint_states()
+        return [
+            {
+                "endpoint": name,
+                "type": configured[name].type if name in configured else None,
+                "configured": name in configured,
+                "breaker": "closed",
+                "disabled_at": None,
+                "pending": 0,
+                **states.get(name, {}),
+            }
+            for name in sorted({*configured, *states})
+        ]
 
     async def endpoint_states(self) -> dict[str, dict[str, Any]]:
         """endpoint → what was learnt about it, and how much waits for it."""

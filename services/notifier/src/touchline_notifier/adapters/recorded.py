@@ -1,8 +1,9 @@
-"""Facts that were published before, for a preview: from the topic, or from a file."""
+"""Facts published before, from the topic or a file, and what is known of their customers: for a preview."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
+import asyncpg
 import orjson
 from aiokafka import TopicPartition
 from pydantic import ValidationError
@@ -13,9 +14,11 @@ from touchline_schemas.facts import CustomerRecovered, CustomerStalled, StageCha
 from touchline_schemas.partitions import partition_of
 from touchline_schemas.topics import STAGE_CHANGES
 
+from touchline_notifier.adapters.decisions import Desk, gather
 from touchline_notifier.adapters.records import read_told
+from touchline_notifier.core.book import Book
 from touchline_notifier.core.facts import Fact, fact_of
-from touchline_notifier.core.preview import Happening
+from touchline_notifier.core.preview import Happening, Wanted
 
 _MARGIN = timedelta(hours=1)
 """A record's own time is when it was published, somewhat later than when its fact was decided."""
@@ -72,3 +75,43 @@ def from_file(lines: Iterable[str], file: str) -> Iterator[Happening]:
             ) from None
         if isinstance(fact, StageChanged | CustomerStalled | CustomerRecovered):
             yield Happening(fact_of(ident, fact), fact.decided_at)
+
+
+async def happenings(settings: ServiceSettings, wanted: Wanted, now: datetime) -> list[Happening]:
+    """The facts that are wanted.
+
+    Raises:
+        ConfigurationError: there is no such day, or the file can't be read.
+    """
+    if wanted.facts is not None:
+        try:
+            lines = wanted.facts.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise ConfigurationError(f"--facts {wanted.facts}: {error.strerror}") from None
+        found = list(from_file(lines, str(wanted.facts)))
+        return [one for one in found if wanted.customer in (None, one.fact.customer_id)]
+    try:
+        start, end = wanted.span(now)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+    return [one async for one in from_topic(settings, start, end, wanted.customer)]
+
+
+async def recorded_books(pool: asyncpg.Pool | None, desk: Desk, found: Sequence[Happening]) -> dict[str, Book]:
+    """Customers as they are known now, with the actions from before the facts, and standing nowhere yet.
+
+    Args:
+        pool: None: nothing is known of anybody.
+    """
+    customers = sorted({one.fact.customer_id for one in found})
+    if pool is None or not customers:
+        return {customer_id: Book(customer_id) for customer_id in customers}
+    start = min(one.at for one in found)
+    async with pool.acquire() as connection, connection.transaction():
+        books = await gather(connection, customers, [], desk, start)
+    for book in books.values():
+        book.standing.clear()
+        book.waiting.clear()
+        book.known = set()
+        book.counted = [one for one in book.counted if one.at < start]
+    return books

@@ -16,7 +16,7 @@ from touchline_schemas.facts import (
     StageChanged,
 )
 from touchline_schemas.topics import DEAD_LETTERS, STAGE_CHANGES
-from touchline_schemas.touchpoint import Touchpoint
+from touchline_schemas.touchpoint import Touchpoint, unstorable
 
 from touchline_notifier.core.facts import Told, fact_of
 from touchline_notifier.core.outgoing import Outgoing
@@ -67,6 +67,9 @@ def _told(record: ConsumerRecord) -> Told | None:
         return None
     event = model.model_validate_json(record.value or b"")
     data = event.model_dump(mode="json")
+    why = unstorable(data)
+    if why:
+        raise ValueError(why)
     if isinstance(event, StageChanged | CustomerStalled | CustomerRecovered):
         return Told(context.type, fact_of(context.id, event), context.id, data)
     assert isinstance(event, CustomerMerged | CustomerErased), "the registry has no other event"

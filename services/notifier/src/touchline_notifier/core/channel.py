@@ -12,7 +12,7 @@ constructor arguments).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -105,6 +105,13 @@ class EndpointGone:
 
 
 Attempt: TypeAlias = Delivered | Retry | GaveUp | EndpointGone
+
+
+def storable(attempt: Attempt) -> Attempt:
+    """The attempt with words that can be kept: what the other side says may hold bytes that no database takes."""
+    if isinstance(attempt, Delivered):
+        return attempt
+    return replace(attempt, why=attempt.why.encode(errors="replace").decode().replace("\x00", "\ufffd"))
 
 
 @dataclass(frozen=True, slots=True)

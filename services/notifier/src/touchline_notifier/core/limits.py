@@ -167,7 +167,9 @@ def free_again(times: Sequence[datetime], cap: Cap, now: datetime) -> datetime |
 
     The window rolls: at an instant *t* those count that happened after *t* − ``within``.
     """
-    counted = sorted(time for time in times if time > now - cap.within)
+    # In UTC: between two local times Python counts what the wall clock shows, and a day may have 23 or 25 hours.
+    since = now.astimezone(UTC) - cap.within
+    counted = sorted(at for time in times if (at := time.astimezone(UTC)) > since)
     if len(counted) < cap.count:
         return None
     return counted[-cap.count] + cap.within

@@ -3,7 +3,8 @@
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 
 from touchline_notifier.core.book import Action, Book, said
 from touchline_notifier.core.deciding import Decided, Decider
@@ -17,6 +18,30 @@ class Happening:
 
     fact: Fact
     at: datetime
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which facts to look at: of a customer or of all, of days or from a file."""
+
+    customer: str | None
+    day: str | None
+    days: int
+    facts: Path | None
+
+    def span(self, now: datetime) -> tuple[datetime, datetime]:
+        """From when to when.
+
+        Raises:
+            ValueError: the day is none.
+        """
+        if self.day is None:
+            return now - timedelta(days=self.days), now
+        try:
+            start = datetime.combine(datetime.fromisoformat(self.day).date(), time(0), tzinfo=UTC)
+        except ValueError:
+            raise ValueError(f"--day {self.day}: write a date such as 2026-03-01") from None
+        return start, start + timedelta(days=self.days)
 
 
 @dataclass(frozen=True, slots=True)

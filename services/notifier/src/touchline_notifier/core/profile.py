@@ -33,6 +33,7 @@ KEPT_PER_TYPE = 50
 ALL_CHANNELS = "all"
 _MAX_TEXT = 1000
 _MAX_VALUES = 100
+_TOO_LARGE = 1 << 63
 
 Said = list[Any]
 """[value, occurred_at in microseconds, touchpoint id]"""
@@ -143,7 +144,9 @@ def _short(order: str) -> str:
 
 
 def _scalar(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float) or (isinstance(value, str) and len(value) < _MAX_TEXT)
+    if isinstance(value, int):
+        return abs(value) < _TOO_LARGE
+    return value is None or isinstance(value, float) or (isinstance(value, str) and len(value) < _MAX_TEXT)
 
 
 def _scalars(properties: Mapping[str, Any]) -> dict[str, Any]:

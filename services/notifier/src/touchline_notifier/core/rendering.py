@@ -8,6 +8,7 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from touchline_schemas.times import to_wire
+from touchline_schemas.touchpoint import unstorable
 
 from touchline_notifier.core.book import Action
 from touchline_notifier.core.play import Play
@@ -97,6 +98,9 @@ class Templates:
             raise RenderingError(f"action.{where}: {error}") from None
         except (OverflowError, MemoryError, RecursionError) as error:
             raise RenderingError(f"action.{where}: the template asks for too much: {type(error).__name__}") from None
+        why = unstorable(text)
+        if why:
+            raise RenderingError(f"action.{where}: {why}")
         if len(text.encode()) > _MAX_TEXT:
             raise RenderingError(f"action.{where}: longer than {_MAX_TEXT} bytes")
         return text

@@ -6,8 +6,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-import asyncpg
-import orjson
 from fastapi import APIRouter, Depends, FastAPI, Query
 from pydantic import BaseModel, ConfigDict, Field
 from touchline_runtime.auth import require_token
@@ -16,16 +14,12 @@ from touchline_runtime.http import build_app
 from touchline_runtime.metrics import Metrics
 from touchline_runtime.problems import Problem
 
-from touchline_notifier.adapters import decision_sql as sql
-from touchline_notifier.adapters.delivery_queue import replay
-from touchline_notifier.adapters.endpoint_state import enable_endpoint
-from touchline_notifier.adapters.hashes import Hashes
-from touchline_notifier.adapters.queries import BadCursorError, Page, Queries
 from touchline_notifier.core.delivery.unsubscribe import UnsubscribeTokens
 from touchline_notifier.core.durations import say
 from touchline_notifier.core.endpoints import Endpoint
 from touchline_notifier.core.hold_out import compare
 from touchline_notifier.core.play import Play
+from touchline_notifier.core.ports import BadCursorError, Operations, Page, Queries, Sending, Unsubscribe
 from touchline_notifier.entrypoints.pages import pages_router
 from touchline_notifier.entrypoints.unsubscribe import unsubscribe_router
 
@@ -39,13 +33,13 @@ Cursor = Annotated[str | None, Query(description="`next` of the page before")]
 class Api:
     """What the routes need."""
 
-    pool: asyncpg.Pool
+    queries: Queries
+    operations: Operations
+    unsubscribe: Unsubscribe
     tokens: UnsubscribeTokens
-    hashes: Hashes
     plays: Mapping[str, Play]
     endpoints: Mapping[str, Endpoint]
     token_hashes: frozenset[str]
-    partitions: int
     wake_delivery: Callable[[], None] = lambda: None
 
 
@@ -69,11 +63,11 @@ def build_api(api: Api, *, version: str, health: Health, metrics: Metrics) -> Fa
     """The application with all routes."""
     app = build_app("Touchline notifier", version=version, about=ABOUT, health=health, metrics=metrics)
     guarded = [Depends(require_token(api.token_hashes))]
-    queries = Queries(api.pool)
+    queries = api.queries
     for router in (_actions(queries), _deliveries(api, queries), _plays(api, queries), _operations(api, queries)):
         app.include_router(router, dependencies=guarded)
     app.include_router(pages_router(queries, api.plays), dependencies=guarded, include_in_schema=False)
-    app.include_router(unsubscribe_router(api.pool, api.tokens, api.hashes, api.partitions))
+    app.include_router(unsubscribe_router(api.tokens, api.unsubscribe))
     return app
 
 
@@ -146,8 +140,7 @@ def _deliveries(api: Api, queries: Queries) -> APIRouter:
 
     @router.post("/{delivery_id}/replay", status_code=202, summary="Try again from the start, under the same id")
     async def again(delivery_id: UUID) -> dict[str, str]:
-        async with api.pool.acquire() as connection:
-            status = await replay(connection, delivery_id, datetime.now(UTC))
+        status = await api.operations.replay(delivery_id, datetime.now(UTC))
         if status is None:
             raise Problem(404, f"there is no delivery {delivery_id}", type="unknown-delivery")
         if status == "delivering":
@@ -221,43 +214,25 @@ def _operations(api: Api, queries: Queries) -> APIRouter:
 
     @router.get("/endpoints", summary="Endpoints: what was learnt about each, and how much waits for it")
     async def endpoints() -> Items:
-        states = await queries.endpoint_states()
-        names = sorted({*api.endpoints, *states})
-        items = [
-            {
-                "endpoint": name,
-                "type": api.endpoints[name].type if name in api.endpoints else None,
-                "configured": name in api.endpoints,
-                "breaker": "closed",
-                "disabled_at": None,
-                "pending": 0,
-                **states.get(name, {}),
-            }
-            for name in names
-        ]
-        return Items(items=items, next=None)
+        return Items(items=await queries.endpoints(api.endpoints), next=None)
 
     @router.post("/endpoints/{name}/enable", summary="Send to a disabled endpoint again")
     async def enabled(name: str) -> dict[str, str]:
         if name not in api.endpoints:
             configured = ", ".join(sorted(api.endpoints)) or "none"
             raise Problem(404, f"there is no endpoint {name!r}: there are {configured}", type="unknown-endpoint")
-        async with api.pool.acquire() as connection:
-            await enable_endpoint(connection, name, datetime.now(UTC))
+        await api.operations.enable(name, datetime.now(UTC))
         api.wake_delivery()
         return {"endpoint": name, "status": "enabled"}
 
     @router.get("/sending", summary="The global switch")
     async def switch() -> Switch:
-        off = await api.pool.fetchval(sql.SENDING_OFF)
-        return Switch(sending=off is None, reason=orjson.loads(off).get("reason") if off else None)
+        found = await api.operations.sending()
+        return Switch(sending=found.on, reason=found.reason)
 
     @router.put("/sending", summary="Switch all sending off, or on again")
     async def turn(wanted: Switch) -> Switch:
-        if wanted.sending:
-            await api.pool.execute(sql.SWITCH_ON)
-        else:
-            await api.pool.execute(sql.SWITCH_OFF, orjson.dumps({"reason": wanted.reason}).decode())
+        await api.operations.switch(Sending(wanted.sending, wanted.reason))
         return wanted
 
     return router

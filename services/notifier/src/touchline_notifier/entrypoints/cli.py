@@ -8,15 +8,14 @@ import orjson
 import typer
 import uvloop
 from rich.console import Console
+from rich.table import Table
 from touchline_runtime.process import explained, fail, main
 from touchline_runtime.settings import read_settings
 
 from touchline_notifier import bootstrap
-from touchline_notifier.adapters.files import own_lifecycles, read_endpoints, shipped_plays, texts_of
-from touchline_notifier.core.known_lifecycles import BUILT_IN
 from touchline_notifier.core.play import json_schema
-from touchline_notifier.core.reading import check_lifecycles, check_play_endpoints, read_plays
-from touchline_notifier.entrypoints.previewing import Wanted, previewed, show
+from touchline_notifier.core.preview import Wanted
+from touchline_notifier.entrypoints.previewing import show
 from touchline_notifier.settings import NotifierSettings
 
 app = typer.Typer(
@@ -69,24 +68,16 @@ def check(
     """
     with explained():
         settings = read_settings(NotifierSettings, lifecycles_dir=lifecycles, endpoints_file=endpoints)
-        texts = [(str(folder), folder.read_text(encoding="utf-8"))] if folder.is_file() else texts_of(folder, "DIR")
-        if not texts:
+        checked = bootstrap.check(settings, folder)
+        if not checked.plays:
             fail(f"{folder} has no plays: they are files *.yaml or *.yml", code=1)
-        reading = read_plays(texts)
-        known = {one.name: one for one in (*BUILT_IN, *own_lifecycles(settings.lifecycles_dir))}
-        faults = [*reading.faults, *check_lifecycles(reading, known.values())]
-        if settings.endpoints_file is not None:
-            configured = read_endpoints(settings.endpoints_file)
-            channels = bootstrap.build_channels(settings)
-            faults += check_play_endpoints(reading, configured, channels, str(settings.endpoints_file))
         say = Console(soft_wrap=True, highlight=False, markup=False)
-        for fault in faults:
+        for fault in checked.faults:
             say.print(str(fault), style="red")
-        for warning in reading.warnings:
+        for warning in checked.warnings:
             say.print(f"{warning} (warning)", style="yellow")
-        good = len(texts) - len({fault.file for fault in faults})
-        say.print(f"{good} of {len(texts)} plays are sound")
-        if faults:
+        say.print(f"{checked.sound} of {checked.plays} plays are sound")
+        if checked.faults:
             raise typer.Exit(1)
 
 
@@ -106,7 +97,7 @@ def preview(
     with explained():
         settings = read_settings(NotifierSettings, plays_dir=folder)
         wanted = Wanted(customer=customer, day=day, days=days, facts=facts)
-        show(uvloop.run(previewed(settings, wanted)), as_json=as_json)
+        show(uvloop.run(bootstrap.previewed(settings, wanted)), as_json=as_json)
 
 
 @app.command()
@@ -139,12 +130,48 @@ def replay(
             raise typer.Exit(1)
 
 
+endpoints_app = typer.Typer(no_args_is_help=True, help="Endpoints: which are disabled, and opening them again.")
+app.add_typer(endpoints_app, name="endpoints")
+
+
+@endpoints_app.command("list")
+def list_endpoints(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """List endpoints: open, waiting for a breaker or disabled (and why), and how many deliveries wait for each."""
+    with explained():
+        found = uvloop.run(bootstrap.endpoints(read_settings(NotifierSettings)))
+        if as_json:
+            for one in found:
+                typer.echo(orjson.dumps(one).decode())
+            return
+        table = Table("endpoint", "type", "state", "pending", "because")
+        for one in found:
+            state = "disabled" if one["disabled_at"] else {"closed": "open"}.get(one["breaker"], "waiting")
+            because = one.get("disabled_reason") or (
+                f"{one['failures']} failures in a row" if one.get("failures") else ""
+            )
+            table.add_row(one["endpoint"], one["type"] or "(not configured)", state, str(one["pending"]), because)
+        Console(highlight=False, markup=False).print(table)
+
+
+@endpoints_app.command("enable")
+def enable_endpoints(names: Annotated[list[str], typer.Argument(metavar="NAME…")]) -> None:
+    """Send to endpoints again that answered 410 or failed for days; a running notifier goes on at once.
+
+    What failed meanwhile stays failed until it is replayed (`replay`).
+    """
+    with explained():
+        uvloop.run(bootstrap.enable(read_settings(NotifierSettings), names))
+        for name in names:
+            typer.echo(f"{name} enabled")
+
+
 @app.command()
 def plays() -> None:
     """List the plays that ship: run them by naming them in TOUCHLINE_PLAYS, or copy and edit them."""
     say = Console(soft_wrap=True, highlight=False, markup=False)
-    for name, (path, text) in shipped_plays().items():
-        play = read_plays([(path, text)]).plays[name]
+    for name, (path, play) in bootstrap.shipped().items():
         say.print(f"{name:<28} {play.title or ''}\n{'':<28} {path}")
 
 

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from touchline_runtime.problems import Problem
 
-from touchline_notifier.adapters.queries import BadCursorError, Queries
 from touchline_notifier.core.durations import say
 from touchline_notifier.core.hold_out import compare
 from touchline_notifier.core.play import Play
+from touchline_notifier.core.ports import BadCursorError, Queries
 from touchline_notifier.entrypoints.html import render
 
 _PAGE = 100

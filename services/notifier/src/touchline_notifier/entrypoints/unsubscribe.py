@@ -2,19 +2,17 @@
 
 from datetime import UTC, datetime
 
-import asyncpg
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 
-from touchline_notifier.adapters.hashes import Hashes
-from touchline_notifier.adapters.unsubscribing import unsubscribe
 from touchline_notifier.core.delivery.unsubscribe import BadTokenError, UnsubscribeTokens, Unsubscription
+from touchline_notifier.core.ports import Unsubscribe
 from touchline_notifier.entrypoints.html import render
 
 _LARGEST_BODY = 10_000
 
 
-def unsubscribe_router(pool: asyncpg.Pool, tokens: UnsubscribeTokens, hashes: Hashes, partitions: int) -> APIRouter:
+def unsubscribe_router(tokens: UnsubscribeTokens, unsubscribe: Unsubscribe) -> APIRouter:
     """Both routes."""
     router = APIRouter(prefix="/v1/unsubscribe", tags=["unsubscribe"])
 
@@ -41,7 +39,7 @@ def unsubscribe_router(pool: asyncpg.Pool, tokens: UnsubscribeTokens, hashes: Ha
         who = read(token)
         if who is None:
             return _answer("no_link.html", 404)
-        await unsubscribe(pool, hashes, who.customer_id, who.channel, partitions=partitions, now=datetime.now(UTC))
+        await unsubscribe(who.customer_id, who.channel, datetime.now(UTC))
         return _answer("unsubscribed.html", 200, channel=who.channel)
 
     return router

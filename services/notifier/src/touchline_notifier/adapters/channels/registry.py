@@ -2,7 +2,7 @@
 ``touchline.channels`` (name → a class without constructor arguments).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 
 from touchline_runtime.errors import ConfigurationError
@@ -44,7 +44,7 @@ def load_channels(own: Iterable[Channel]) -> dict[str, Channel]:
     return channels
 
 
-def check_endpoints(endpoints: Iterable[Endpoint], channels: dict[str, Channel]) -> list[str]:
+def check_endpoints(endpoints: Iterable[Endpoint], channels: Mapping[str, Channel]) -> list[str]:
     """What is wrong with the endpoints, one line each: unknown types, and what their channels miss."""
     wrong = []
     for endpoint in endpoints:
