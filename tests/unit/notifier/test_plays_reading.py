@@ -149,3 +149,20 @@ action: {channel: webhook, body: "{{ fact.reason.touchpoint_id.upper() }}"}
         "kind enter"
         in faults(text.replace("move: [regress, lapse]", "").replace("fact.reason.touchpoint_id", "from_stage"))[0]
     )
+
+
+def test_all_that_is_wrong_with_a_play_is_told_at_once() -> None:
+    read = reading("""\
+play: p
+when: {fact: customer-stalled, lifecycle: courtship, stage: comitment}
+action: {channel: webhook, body: "{{ fact.sinse }}"}
+priority: high
+""")
+    known = [KnownLifecycle("courtship", ("courting", "commitment"))]
+    found = [
+        *read.faults,
+        *check_lifecycles(read, known),
+        *check_play_endpoints(read, {}, ["webhook"], "endpoints.yaml"),
+    ]
+    assert [fault.path for fault in found] == ["priority", "action.body", "when.stage", "action"]
+    assert read.plays == {}

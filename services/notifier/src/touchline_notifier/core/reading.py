@@ -28,11 +28,13 @@ class Reading:
 
     Attributes:
         plays: by name; those without faults.
+        faulty: by name; the others, as far as they could be read, so that the rest of them is checked as well.
         faults: make the notifier refuse to start.
         warnings: worth a look.
     """
 
     plays: dict[str, Play] = field(default_factory=dict)
+    faulty: dict[str, Play] = field(default_factory=dict)
     documents: dict[str, Document] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
@@ -54,14 +56,27 @@ def read_plays(files: Iterable[tuple[str, str]]) -> Reading:
             play = Play.model_validate(document.value)
         except ValidationError as error:
             result.faults.extend(_explained(document, error))
+            _keep_the_rest(document, error, result)
             continue
-        if play.play in result.plays:
+        if play.play in result.documents:
             other = result.documents[play.play].file
             result.faults.append(document.fault(["play"], f"{other} has a play {play.play!r} already: rename one"))
             continue
         result.plays[play.play], result.documents[play.play] = play, document
         _try_templates(play, document, result)
     return result
+
+
+def _keep_the_rest(document: Document, error: ValidationError, result: Reading) -> None:
+    """Read a faulty play without its faulty parts: what is wrong with the others is told at the same time."""
+    faulty = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+    try:
+        play = Play.model_validate({name: value for name, value in document.value.items() if name not in faulty})
+    except ValidationError:
+        return
+    if play.play not in result.documents:
+        result.faulty[play.play], result.documents[play.play] = play, document
+        _try_templates(play, document, result)
 
 
 def _explained(document: Document, error: ValidationError) -> list[Fault]:
@@ -119,6 +134,7 @@ def _try_templates(play: Play, document: Document, result: Reading) -> None:
             kind = action.fact.move or action.fact.type
             result.faults.append(document.fault(where.split("."), f"{message} (tried with a fact of kind {kind})"))
             result.plays.pop(play.play, None)
+            result.faulty[play.play] = play
             return
     for action in actions[:1]:
         try:
@@ -133,7 +149,7 @@ def check_lifecycles(reading: Reading, known: Iterable[KnownLifecycle]) -> list[
     """Plays for lifecycles or stages that don't exist, with the names of those that do."""
     stages = {lifecycle.name: lifecycle.stages for lifecycle in known}
     faults: list[Fault] = []
-    for name, play in reading.plays.items():
+    for name, play in [*reading.plays.items(), *reading.faulty.items()]:
         document = reading.documents[name]
         for lifecycle in play.when.lifecycle:
             if lifecycle not in stages:
@@ -162,7 +178,7 @@ def check_play_endpoints(
     """
     faults: list[Fault] = []
     installed = sorted(channels)
-    for name, play in reading.plays.items():
+    for name, play in [*reading.plays.items(), *reading.faulty.items()]:
         document, action = reading.documents[name], play.action
         if action.channel not in installed:
             message = f"there is no channel {action.channel!r}: known are {', '.join(installed)}"

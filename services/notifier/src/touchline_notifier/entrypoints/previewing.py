@@ -3,10 +3,11 @@
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC
 
 import orjson
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from touchline_schemas.times import to_wire
 
 from touchline_notifier.core.preview import Previewed, limit_lines
@@ -31,10 +32,13 @@ def show(found: Sequence[Previewed], *, as_json: bool) -> None:
             }
             sys.stdout.write(orjson.dumps(line).decode() + "\n")
         return
-    say = Console(highlight=False)
-    table = Table("when", "customer", "play", "stage", "outcome", "limits")
+    # In a file or a pipe nothing is cut to the width of a terminal.
+    say = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
+    wide = [Column(name, overflow="fold") for name in ("customer", "play", "stage", "outcome", "limits")]
+    table = Table(Column("when (UTC)", no_wrap=True), *wide)
     for one in found:
-        table.add_row(to_wire(one.at), one.customer_id, one.play, one.stage, one.outcome, "\n".join(limit_lines(one)))
+        when = f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M}"
+        table.add_row(when, one.customer_id, one.play, one.stage, one.outcome, "\n".join(limit_lines(one)))
     say.print(table)
     sums = Counter(one.outcome for one in found)
     say.print(", ".join(f"{count} {outcome}" for outcome, count in sums.most_common()) or "no play acts on these facts")
