@@ -53,9 +53,10 @@ BATCH_SECONDS = Histogram(
 
 DELIVERY_ATTEMPTS = Counter(
     "touchline_notifier_delivery_attempts",
-    "Attempts to deliver, by channel, endpoint and what followed: sent, rescheduled, failed, expired.",
+    "Attempts to deliver, by channel, endpoint and what followed: sent, rescheduled, failed, expired, withheld.",
     "Many rescheduled: the endpoint is ill, last_error in /v1/deliveries?status=pending says why. Failed: given up, "
-    "replay them when it is mended. Expired: they waited past max_age, the notifier or the endpoint is far behind.",
+    "replay them when it is mended. Expired: they waited past max_age, the notifier or the endpoint is far behind. "
+    "Withheld: suppressed or refused since they were decided.",
     ("channel", "endpoint", "result"),
 )
 DELIVERY_SECONDS = Histogram(
