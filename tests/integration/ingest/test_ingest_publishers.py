@@ -1,6 +1,7 @@
 """One suite for every publisher."""
 
 import asyncio
+import gc
 
 import pytest
 from publishing import OnKafka, Published
@@ -100,3 +101,22 @@ async def test_on_kafka_a_record_it_refuses_is_reported_and_does_not_break_the_n
     for _ in range(3):
         assert (await published.publisher.publish(TOUCHPOINTS, records(50))).complete
     assert len(await published.read(TOUCHPOINTS)) == 150
+
+
+@pytest.mark.parametrize("published", [pytest.param("kafka", marks=pytest.mark.stack)], indirect=True)
+async def test_on_kafka_an_acknowledged_record_does_not_wait_for_the_cyclic_collector(published: OnKafka) -> None:
+    def alive() -> int:
+        return sum(type(thing) is Record for thing in gc.get_objects())
+
+    gc.collect()
+    before = alive()
+    gc.disable()
+    try:
+        for _ in range(3):
+            assert (await published.publisher.publish(TOUCHPOINTS, records(100))).complete
+        # The lanes' tasks end on a later turn of the loop.
+        async with asyncio.timeout(5):
+            while alive() > before:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+    finally:
+        gc.enable()

@@ -7,11 +7,13 @@ Context attributes are headers ``ce_<name>`` in UTF-8; the data is the record's 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from touchline_schemas.times import to_wire
 
 Headers = list[tuple[str, bytes]]
-_JSON = b"application/json"
+_SPECVERSION = ("ce_specversion", b"1.0")
+_CONTENT_TYPE = ("content-type", b"application/json")
 
 
 class NotACloudEventError(ValueError):
@@ -38,14 +40,20 @@ def to_headers(*, id: str, type: str, source: str, time: datetime | str, subject
         subject: the customer id.
     """
     return [
-        ("ce_specversion", b"1.0"),
+        _SPECVERSION,
         ("ce_id", id.encode()),
-        ("ce_type", type.encode()),
-        ("ce_source", source.encode()),
+        _header("ce_type", type),
+        _header("ce_source", source),
         ("ce_time", (time if isinstance(time, str) else to_wire(time)).encode()),
         ("ce_subject", subject.encode()),
-        ("content-type", _JSON),
+        _CONTENT_TYPE,
     ]
+
+
+@lru_cache(maxsize=1024)
+def _header(name: str, value: str) -> tuple[str, bytes]:
+    """A header that many records share: types and sources are few."""
+    return name, value.encode()
 
 
 def from_headers(headers: Iterable[tuple[str, bytes]] | None) -> Context:

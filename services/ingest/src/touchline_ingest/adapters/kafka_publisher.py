@@ -96,6 +96,9 @@ class KafkaPublisher:
             # The sender hung up: what has not left yet need not leave any more.
             shipment.abandon()
             raise
+        finally:
+            # Each part knows its shipment: left so, the two and all records would wait for the cyclic collector.
+            shipment.parts = []
         return Delivery(frozenset(shipment.unacknowledged), shipment.reason) if shipment.unacknowledged else Delivery()
 
     async def check(self) -> None:
