@@ -33,7 +33,7 @@ _TIMERS_AT_ONCE = 500
 _SWEEP_AT_ONCE = 200
 _LONGEST_WAIT = 5.0
 _DRAIN_SECONDS = 5.0
-_BATCHES_AT_ONCE = 3
+_BATCHES_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Shared:
     worker: str
     erasure_secret: bytes
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_BATCHES_AT_ONCE))
-    """Batches in hand at once: enough to keep the database busy while one is folded, few enough for the memory."""
+    """Batches in hand at once: one is folded while the database works for the other; more would only take memory."""
 
 
 def clock() -> int:
@@ -206,18 +206,20 @@ class Tenure:
         began = time.monotonic()
         position = self._ledger.position
         touchpoints, identity = records
+        number = len(touchpoints) + len(identity)
+        after_touchpoints = touchpoints[-1].offset + 1 if touchpoints else position.touchpoints
+        after_identity = identity[-1].offset + 1 if identity else position.identity
         batch = self._batch()
         async with self._ledger.reading() as connection:
             await batch.gather(connection, touchpoints, identity)
-        await self._write(
-            batch,
-            touchpoints[-1].offset + 1 if touchpoints else position.touchpoints,
-            identity[-1].offset + 1 if identity else position.identity,
-            self._shared.intake.caught_up_at(self._partition),
-        )
+        # They have been decoded: what they took is taken again by the rows, instead of more.
+        touchpoints.clear()
+        identity.clear()
+        caught_up_at = self._shared.intake.caught_up_at(self._partition)
+        await self._write(batch, after_touchpoints, after_identity, caught_up_at)
         metrics = self._shared.metrics
         metrics.histogram(declared.BATCH_SECONDS).observe(time.monotonic() - began)
-        metrics.histogram(declared.BATCH_RECORDS).observe(len(touchpoints) + len(identity))
+        metrics.histogram(declared.BATCH_RECORDS).observe(number)
 
     def _batch(self) -> Batch:
         now = clock()
