@@ -4,6 +4,7 @@ Each follower has a consumer of its own, without a group: a stream can be taken 
 and a slow follower holds up nobody.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ from touchline_runtime import kafka
 from touchline_runtime.errors import Unavailable
 from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.cloudevents import NotACloudEventError, from_headers
+
+_PATIENCE = 5.0
+_LOOK_AFTER = 5
+"""Batches without a fact after which it is asked whether Kafka is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +75,21 @@ async def follow(
     """
     consumer = kafka.consumer(settings, "touchline-stream", auto_offset_reset="earliest")
     try:
-        await consumer.start()
+        async with asyncio.timeout(_PATIENCE):
+            await consumer.start()
         partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
         if not partitions:
             partitions = [
                 TopicPartition(topic, number) for number in range(settings.partitions)
             ]  # metadata of a topic nobody asked for yet
         consumer.assign(partitions)
-        await _seek(consumer, partitions, place)
+        async with asyncio.timeout(_PATIENCE):
+            await _seek(consumer, partitions, place)
         yield _facts(consumer, partitions, patience)
     except (KafkaError, OSError) as error:
-        raise Unavailable(f"Kafka does not answer: {error}") from None
+        raise Unavailable(f"Kafka does not answer: {error!r}") from None
     finally:
-        await consumer.stop()
+        await stop_reading(consumer)
 
 
 async def _seek(consumer: AIOKafkaConsumer, partitions: list[TopicPartition], place: Place | None) -> None:
@@ -96,6 +103,7 @@ async def _facts(
     consumer: AIOKafkaConsumer, partitions: list[TopicPartition], patience: float
 ) -> AsyncIterator[list[Told]]:
     offsets = {partition.partition: await consumer.position(partition) for partition in partitions}
+    silent = 0
     while True:
         try:
             batches = await consumer.getmany(timeout_ms=int(patience * 1000))
@@ -103,6 +111,11 @@ async def _facts(
             # Retention was quicker than the follower: go on with what is left.
             await consumer.seek_to_beginning(*partitions)
             continue
+        silent = 0 if batches else silent + 1
+        if silent % _LOOK_AFTER == _LOOK_AFTER - 1:
+            # A consumer whose brokers are gone waits in silence: is it only that nothing happens?
+            async with asyncio.timeout(_PATIENCE):
+                await consumer.end_offsets(partitions)
         told: list[Told] = []
         for partition, records in batches.items():
             for record in records:
@@ -119,3 +132,14 @@ async def _facts(
                     )
                 )  # fmt: skip
         yield told
+
+
+async def stop_reading(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer without a group. Where brokers are away, aiokafka's own stop is cancelled by its own tasks."""
+    stopping = asyncio.ensure_future(consumer.stop())
+    await asyncio.wait({stopping}, timeout=_PATIENCE)
+    if not stopping.done():
+        stopping.cancel()
+    elif not stopping.cancelled() and stopping.exception() is None:
+        return
+    await consumer._client.close()

@@ -12,6 +12,8 @@ from touchline_runtime import kafka
 from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.topics import TOUCHPOINTS
 
+from touchline_stage_engine.adapters.fact_stream import stop_reading
+
 # Where each partition's owner has come to. Rows of earlier topics stay: the one claimed last is the living one's.
 POSITIONS = text("""
     SELECT DISTINCT ON (partition) partition, next_offset
@@ -73,7 +75,7 @@ class Unread:
                     return False
             return None
         finally:
-            await consumer.stop()
+            await stop_reading(consumer)
 
 
 def _is(value: bytes | None, source: str, id_: str) -> bool:

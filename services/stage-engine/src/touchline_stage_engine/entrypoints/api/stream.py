@@ -1,17 +1,23 @@
 """``/v1/stage-changes/stream``: facts as server-sent events, for pages and for systems without a Kafka client."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 
+import orjson
+import structlog
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import StreamingResponse
+from touchline_runtime.errors import Unavailable
 from touchline_runtime.problems import Problem
 from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.topics import STAGE_CHANGES
 
 from touchline_stage_engine.adapters.fact_stream import BadPlaceError, Place, Told, follow
 from touchline_stage_engine.entrypoints.api.answers import problems
+
+log = structlog.get_logger(__name__)
 
 HEARTBEAT_SECONDS = 1.0
 """How often a silent stream looks whether it should end; a comment is sent every tenth time."""
@@ -28,7 +34,8 @@ def stream_router(settings: ServiceSettings) -> APIRouter:
         "/v1/stage-changes/stream",
         summary="Moves, stalls and recoveries as they are published (server-sent events)",
         description="Each event's `event` is the CloudEvent's type and its `data` the fact's JSON. Take a stream up "
-        "again with `Last-Event-ID`, as browsers do by themselves: nothing is missed in between.",
+        "again with `Last-Event-ID`, as browsers do by themselves: nothing is missed in between. Where Kafka goes "
+        "away, the last event is an `error`, and the stream ends.",
         responses={
             **problems(),
             200: {"content": {"text/event-stream": {}}, "description": "an endless stream"},
@@ -54,7 +61,7 @@ def stream_router(settings: ServiceSettings) -> APIRouter:
                 customer_id is None or told.customer_id == customer_id
             )
 
-        async def events() -> AsyncIterator[bytes]:
+        async def events() -> AsyncGenerator[bytes, None]:
             stopping: asyncio.Event = getattr(request.app.state, "stopping", asyncio.Event())
             topic = STAGE_CHANGES.full_name(settings.topic_prefix)
             async with slots, follow(settings, topic, place, patience=HEARTBEAT_SECONDS) as batches:
@@ -68,10 +75,28 @@ def stream_router(settings: ServiceSettings) -> APIRouter:
                     if written or silent % 10 == 0:
                         yield written or b": still here\n\n"
 
-        return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        following = events()
+        # Before the answer begins: where Kafka is away, that is a 503 and not a stream that breaks off.
+        first = await anext(following)
+        return StreamingResponse(
+            _told(first, following), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
 
     return router
 
 
 def _event(told: Told) -> bytes:
     return b"id: %s\nevent: %s\ndata: %s\n\n" % (told.place.encode(), told.type.encode(), told.data)
+
+
+async def _told(first: bytes, following: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """A stream that has begun; where Kafka goes away in its middle, its last event says so."""
+    try:
+        async with aclosing(following):
+            yield first
+            async for written in following:
+                yield written
+    except Unavailable as error:
+        log.warning("stream_broken", error=str(error))
+        problem = {"type": "/problems/unavailable", "status": 503, "detail": f"{error}; take the stream up again later"}
+        yield b"event: error\ndata: %s\n\n" % orjson.dumps(problem)

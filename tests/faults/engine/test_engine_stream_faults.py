@@ -1,0 +1,50 @@
+"""The stream of facts where Kafka is away: a 503 instead of a stream, and a last event instead of silence."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from engine_harness import World, touchpoint, until, utc_now
+from touchline_devstack.stack import Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.faults]
+
+
+async def test_a_stream_says_that_kafka_went_away_and_a_new_one_is_refused_until_it_is_back(
+    world: World, stack: Stack
+) -> None:
+    process = await world.running()
+    url = f"http://127.0.0.1:{process.port}/v1/stage-changes/stream"
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+        try:
+            async with client.stream("GET", url) as answer:
+                lines = answer.aiter_lines()
+                assert await anext(lines) == ": follows"
+                await asyncio.to_thread(stack.kill_kafka)
+                told = [line async for line in lines if line and not line.startswith(":")]
+            assert told[0] == "event: error"
+            assert json.loads(told[1].removeprefix("data: "))["status"] == 503
+            assert len(told) == 2
+            refused = await client.get(url)
+            assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
+            assert int(refused.headers["retry-after"]) > 0
+        finally:
+            await asyncio.to_thread(stack.start_kafka)
+        await process.ready()
+
+        async def follows() -> bool:
+            async with client.stream("GET", url, params={"since": "beginning"}) as answer:
+                if answer.status_code != 200:
+                    return False
+                await world.post([touchpoint("t", utc_now(), customer_id="c")])
+                return "event: touchline.stage-changed" in [line async for line in _until_data(answer.aiter_lines())]
+
+        await until(follows, "a stream follows again")
+
+
+async def _until_data(lines):  # type: ignore[no-untyped-def]
+    async for line in lines:
+        yield line
+        if line.startswith("data:"):
+            return
