@@ -52,3 +52,32 @@ async def test_a_server_goes_away_in_the_middle_of_work_and_comes_back(
         check(await everything_sent(world, facts), facts, receiver)
         await process.ready()
         assert process.popen.poll() is None
+
+
+async def test_kafka_away_for_longer_than_the_relay_has_patience(world: World, stack: Stack) -> None:
+    """The session ends, and as many new ones begin as it takes."""
+    half = CUSTOMERS // 2
+    with WebhookReceiver([SECRET]) as receiver:
+        receiver.answer = lambda arrived: Answer(pause_seconds=0.1)
+        world.crm(receiver)
+        world.play(PLAY)
+        process = await world.start().ready()
+        facts: list[str] = []
+        await post(world, range(half), facts)
+
+        async def under_way() -> bool:
+            return len(receiver.arrived) > 10
+
+        async def given_up() -> bool:
+            return "session_ended" in process.log.read_text()
+
+        await eventually(under_way)
+        await asyncio.to_thread(stack.kill_kafka)
+        try:
+            await eventually(given_up, seconds=60)
+        finally:
+            await asyncio.to_thread(stack.start_kafka)
+        await post(world, range(half, CUSTOMERS), facts)
+        check(await everything_sent(world, facts), facts, receiver)
+        await process.ready()
+        assert process.popen.poll() is None

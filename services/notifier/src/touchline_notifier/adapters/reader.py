@@ -21,6 +21,7 @@ from touchline_schemas.topics import STAGE_CHANGES, TOUCHPOINTS
 
 from touchline_notifier.adapters import decision_sql as sql
 from touchline_notifier.adapters.barriers import Barriers
+from touchline_notifier.adapters.closing import cancelled_by_us, let_go
 from touchline_notifier.adapters.consuming import build_consumer, reachable
 from touchline_notifier.adapters.decisions import Desk, Tally
 from touchline_notifier.adapters.ownership import NotTheOwnerError, claim, relay_name
@@ -106,7 +107,9 @@ class Reader:
             self._observer.session()
             try:
                 await self._session(stopping)
-            except _TRY_AGAIN as error:
+            except (*_TRY_AGAIN, asyncio.CancelledError) as error:
+                if cancelled_by_us():
+                    raise
                 log.warning("session_ended", error=f"{type(error).__name__}: {error}")
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stopping.wait(), _TRY_AGAIN_SECONDS)
@@ -191,8 +194,7 @@ class Session(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ship
             raise _first(errors) from None
         finally:
             await _close(self._relays.values())
-            with contextlib.suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(self._consumer.stop(), 10)
+            await let_go(self._consumer.stop(), 10, "consumer")
 
     # Partitions come and go.
 

@@ -14,12 +14,12 @@ import asyncpg
 import orjson
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
 from touchline_runtime import kafka
 from touchline_runtime.errors import Unavailable
 from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.topics import RETENTION_ACTIONS, TOPICS
 
+from touchline_notifier.adapters.closing import cancelled_by_us, let_go
 from touchline_notifier.adapters.ownership import NotTheOwnerError, Owned
 
 log = structlog.get_logger(__name__)
@@ -101,7 +101,9 @@ class Relay:
                 async with asyncio.timeout(_PATIENCE):
                     await self._send(rows)
                 count += len(rows)
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):
+            if cancelled_by_us():
+                raise
             raise Unavailable(f"the relay of partition {self._owned.partition} got no answer from Kafka") from None
 
     async def close(self) -> None:
@@ -109,13 +111,9 @@ class Relay:
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        try:
-            async with asyncio.timeout(3):
-                await producer.stop()
-        except (KafkaError, OSError, TimeoutError) as error:
-            log.info("relay_stopped_hard", partition=self._owned.partition, error=repr(error))
+        if not await let_go(producer.stop(), 3, self._name):
             # aiokafka waits for answers that never come; the connections at least are to go.
-            await producer.client.close()
+            await let_go(producer.client.close(), 1, f"{self._name}-connections")
 
     async def _finish_predecessors(self) -> int:
         """Delete the numbered rows that are out already, publish the others."""
