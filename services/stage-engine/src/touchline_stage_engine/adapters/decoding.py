@@ -23,6 +23,9 @@ _MICROSECOND = timedelta(microseconds=1)
 _EARLIEST = 631_152_000_000_000  # 1990-01-01
 _EMPTY: dict[str, Any] = {}
 _TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/-]{0,99}\Z")
+_ON_THE_WIRE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{3}(?:[0-9]{3})?)?Z\Z").match
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\Z")
+_LONGEST_EMAIL = 254
 _CHANNEL = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 
 
@@ -87,6 +90,7 @@ def _is_kind(source: str, type_: str, channel: str, direction: str) -> bool:
     texts = isinstance(type_, str) and isinstance(channel, str)
     return (
         _plain(source, MAX_KEY)
+        and source == source.strip()
         and texts
         and bool(_TYPE.match(type_) and _CHANNEL.match(channel))
         and direction in ("inbound", "outbound")
@@ -125,8 +129,12 @@ def decode(raw: bytes | None, record_key: bytes | None) -> Arrival | Poison:
 def _quickly(data: Any, raw: bytes) -> Arrival | None:
     """The arrival of a record that is plainly right; None for the contract's model to decide."""
     try:
-        occurred = datetime.fromisoformat(data["occurred_at"]) - _EPOCH
-        received = datetime.fromisoformat(data["received_at"]) - _EPOCH
+        occurred_at, received_at = data["occurred_at"], data["received_at"]
+        # Python reads further forms of ISO 8601, which the contract doesn't.
+        if not (_ON_THE_WIRE(occurred_at) and _ON_THE_WIRE(received_at)):
+            return None
+        occurred = datetime.fromisoformat(occurred_at) - _EPOCH
+        received = datetime.fromisoformat(received_at) - _EPOCH
         get = data.get
         id_, source, properties, customer_id = data["id"], data["source"], get("properties", _EMPTY), get("customer_id")
         touchpoint = Touchpoint(
@@ -161,9 +169,10 @@ def _quickly(data: Any, raw: bytes) -> Arrival | None:
         return None
     anonymous_id, email, external_id = get("anonymous_id"), get("email"), get("external_id")
     if anonymous_id is not None or email is not None or external_id is not None:
-        if not all(one is None or _plain(one, MAX_KEY) for one in (anonymous_id, email, external_id)):
-            return None
-        if email is not None and (email != email.strip().lower() or "@" not in email):
+        for one in (anonymous_id, external_id):
+            if one is not None and not (_plain(one, MAX_KEY) and one == one.strip()):
+                return None
+        if email is not None and not (_plain(email, _LONGEST_EMAIL) and _EMAIL.match(email) and email == email.lower()):
             return None
         return _filed(touchpoint, data)
     if customer_id is None:
