@@ -4,6 +4,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ONCE ?=
 ARGS ?=
+# Each has a Kafka and a PostgreSQL of its own; most tests wait more than they compute.
+PROCESSES ?= 2
 
 .PHONY: help setup demo test lint types format bench faults up down status lock docs clean
 
@@ -17,7 +19,7 @@ demo: setup ## a simulated company on real Kafka and PostgreSQL; ONCE=1 ends by 
 	@$(BIN)/touchline-demo $(if $(ONCE),--once) $(ARGS)
 
 test: setup ## everything: unit, contract, integration, end to end, faults (ARGS="-k name" for less)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

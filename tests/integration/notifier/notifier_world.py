@@ -117,7 +117,7 @@ class World:
         )
         async with Admin(settings, "world") as admin:
             await admin.ensure_topics(wanted_topics(settings))
-        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True)
+        producer = AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, max_batch_size=1 << 20)
         await producer.start()
         (folder / "plays").mkdir(parents=True)
         world = cls(bootstrap, database_url, prefix, folder, producer, settings)

@@ -48,7 +48,7 @@ def test_a_bomb_made_of_many_members_does_not_unfold_either() -> None:
         decoded([gzip.compress(b"\0" * 900) * 30], "gzip", 2000)
 
 
-@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(b"x" * 100)[:-4], b"", zlib.compress(b"x")])
+@pytest.mark.parametrize("body", [b"not gzip", gzip.compress(b"x" * 100, mtime=0)[:-4], b"", zlib.compress(b"x")])
 def test_what_is_not_gzip_is_refused(body: bytes) -> None:
     with pytest.raises(NotReadable, match="gzip"):
         decoded([body], "gzip")

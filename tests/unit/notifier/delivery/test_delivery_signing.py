@@ -48,7 +48,11 @@ def test_during_a_rotation_a_receiver_with_either_secret_accepts() -> None:
         standardwebhooks.Webhook(a_secret()).verify("{}", headers)
 
 
-@pytest.mark.parametrize("text", ["", "whsec_", "whsec_not base64!", a_secret(23), a_secret(65), "whsec_Zm9v"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "whsec_", "whsec_not base64!", a_secret(23), a_secret(65), "whsec_Zm9v"],
+    ids=["empty", "prefix alone", "no base64", "too short", "too long", "far too short"],
+)
 def test_a_secret_that_is_none_is_refused_and_never_shown(text: str) -> None:
     with pytest.raises(BadSecretError) as refused:
         parse_secrets(text)
