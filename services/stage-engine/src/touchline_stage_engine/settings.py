@@ -1,10 +1,10 @@
 """The stage engine's settings: environment variables ``TOUCHLINE_…`` (see the base class for the shared ones)."""
 
-import hashlib
 import socket
 from pathlib import Path
 
 from pydantic import Field, SecretStr
+from touchline_runtime.database import schema_of
 from touchline_runtime.settings import ServiceSettings
 
 SCHEMA = "stage_engine"
@@ -54,9 +54,4 @@ class StageEngineSettings(ServiceSettings):
     @property
     def schema_name(self) -> str:
         """The PostgreSQL schema of this deployment: another topic prefix is another deployment, with its own tables."""
-        if self.topic_prefix == "touchline":
-            return SCHEMA
-        suffix = self.topic_prefix
-        if len(suffix) > 40:  # PostgreSQL cuts names at 63 bytes
-            suffix = suffix[:24] + hashlib.sha256(suffix.encode()).hexdigest()[:16]
-        return f"{SCHEMA}_{suffix}"
+        return schema_of(self, SCHEMA)
