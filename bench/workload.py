@@ -29,8 +29,13 @@ TYPES = [
 ]
 
 
-def touchpoints(count: int, customers: int, seed: int = 1) -> Iterator[tuple[str, bytes]]:
-    """(customer id, value) of about 300 bytes each: skewed customers, in order of time, 1 % of them sent twice."""
+def touchpoints(
+    count: int, customers: int, seed: int = 1, start: datetime = START, every: float = 20.0
+) -> Iterator[tuple[str, bytes]]:
+    """(customer id, value) of about 300 bytes each: skewed customers, in order of time, 1 % of them sent twice.
+
+    One occurs `every` so many seconds from `start` on.
+    """
     dice = random.Random(seed)
     recent: list[tuple[str, bytes]] = []
     for number in range(count):
@@ -40,7 +45,7 @@ def touchpoints(count: int, customers: int, seed: int = 1) -> Iterator[tuple[str
         # A tenth of the customers make half of the touchpoints.
         busy = dice.random() < 0.5
         customer = f"c-{dice.randrange(customers // 10) if busy else dice.randrange(customers)}"
-        moment = START + timedelta(seconds=number * 20)
+        moment = start + timedelta(seconds=number * every)
         kind = dice.choice(TYPES)
         value = orjson.dumps(
             {
@@ -58,7 +63,7 @@ def touchpoints(count: int, customers: int, seed: int = 1) -> Iterator[tuple[str
                     "n": number,
                 },
                 "machine": False,
-                "backfill": True,
+                "backfill": start == START,
             }
         )
         recent.append((customer, value))

@@ -28,7 +28,7 @@ class StageEngineSettings(ServiceSettings):
         "Default: the host's name and TOUCHLINE_HTTP_PORT.",
     )
     batch_records: int = Field(
-        default=10_000, ge=1, le=100_000, description="Touchpoints of one partition folded in one transaction, at most."
+        default=12_000, ge=1, le=100_000, description="Touchpoints of one partition folded in one transaction, at most."
     )
     cached_customers: int = Field(
         default=40_000, ge=100, description="Customers an engine process keeps in memory, over all its partitions."

@@ -1,5 +1,6 @@
 """One batch of one partition: gathered, deduplicated, folded, and written in one fenced transaction."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -85,7 +86,9 @@ class Batch:
     ) -> None:
         """Decode records, load the customers they concern, and drop what is stored already."""
         by_key: dict[str, list[Arrival]] = {}
-        for record in touchpoints:
+        for place, record in enumerate(touchpoints):
+            if place % store.BREATH == 0:
+                await asyncio.sleep(0)
             arrival = decode(record.value, record.key)
             if isinstance(arrival, Poison):
                 self._bury(record, arrival)

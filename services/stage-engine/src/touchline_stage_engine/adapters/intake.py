@@ -104,7 +104,7 @@ class Intake:
             heartbeat_interval_ms=1500,
             rebalance_timeout_ms=20_000,
             max_poll_interval_ms=600_000,
-            max_partition_fetch_bytes=5 * 1024 * 1024,
+            max_partition_fetch_bytes=10 * 1024 * 1024,
             fetch_max_wait_ms=40,
         )
         await kafka.start_patiently(self._consumer, self._settings)

@@ -4,6 +4,7 @@ something interrupts it, until it is told to stop."""
 import asyncio
 import random
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import asyncpg
@@ -34,6 +35,11 @@ _SWEEP_AT_ONCE = 200
 _LONGEST_WAIT = 5.0
 _DRAIN_SECONDS = 5.0
 _BATCHES_AT_ONCE = 2
+_LARGE = 1000
+_PACE = 0.06
+"""Seconds from one small batch of a partition to the next, at least: each has its price, however small it is."""
+_FRESH_SECONDS = 0.02
+"""What a poll brings was fetched when the partition was polled last: so long we wait for what has come since."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,9 @@ class Shared:
     worker: str
     erasure_secret: bytes
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_BATCHES_AT_ONCE))
-    """Batches in hand at once: one is folded while the database works for the other; more would only take memory."""
+    """Large batches in hand at once: one is folded while the database works for the other; more would only take
+    memory. Small ones, when there is no backlog, wait for nobody.
+    """
 
 
 def clock() -> int:
@@ -186,21 +194,31 @@ class Tenure:
             self._swept_after = None
         while not self._stop.is_set():
             await self._relay.room()
-            records = await shared.intake.poll(
-                self._partition,
-                shared.settings.batch_records,
-                _POLL_SECONDS if self._swept_after is None else _POLL_SECONDS / 20,
-                self._stop,
-            )
+            began = time.monotonic()
+            records = await self._poll()
             if records is not None:
-                async with shared.turns:
+                large = len(records.touchpoints) > _LARGE
+                async with shared.turns if large else nullcontext():
                     await self._fold(records)
+                if not large:
+                    await asyncio.sleep(max(0.0, began + _PACE - time.monotonic()))
             caught_up_at = shared.intake.caught_up_at(self._partition)
             if caught_up_at is not None and caught_up_at > self._fired_at:
                 await self._fire_timers(caught_up_at)
                 await self._sweep(caught_up_at)
             if self._definitions_until is not None and clock() >= self._definitions_until:
                 self._renew_definitions()
+
+    async def _poll(self) -> Records | None:
+        intake, limit = self._shared.intake, self._shared.settings.batch_records
+        seconds = _POLL_SECONDS if self._swept_after is None else _POLL_SECONDS / 20
+        records = await intake.poll(self._partition, limit, seconds, self._stop)
+        if records is not None and len(records.touchpoints) <= _LARGE:
+            more = await intake.poll(self._partition, limit, _FRESH_SECONDS, self._stop)
+            if more is not None:
+                records.touchpoints.extend(more.touchpoints)
+                records.identity.extend(more.identity)
+        return records
 
     async def _fold(self, records: Records) -> None:
         began = time.monotonic()

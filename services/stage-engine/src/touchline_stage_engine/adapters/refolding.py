@@ -86,7 +86,9 @@ async def refold_all(
     await _refold_in_groups(connection, folding, outdated)
     past = Past(now, False) if caught_up_at is None else Past(caught_up_at, True)
     waiting = []
-    for work in works:
+    for place, work in enumerate(works):
+        if place % store.BREATH == 0:
+            await asyncio.sleep(0)
         if (refolding := await _plan(connection, folding, work, past)) is not None:
             waiting.append(refolding)
     await _refold_in_groups(connection, folding, waiting, twice={one.customer.customer_id for one in outdated})

@@ -30,9 +30,9 @@ from touchline_stage_engine.settings import StageEngineSettings
 
 log = structlog.get_logger(__name__)
 
-TRANSACTION_RECORDS = 2000
+TRANSACTION_RECORDS = 5000
 """Records of a Kafka transaction at most: small and short."""
-WAITING_LIMIT = 4_000
+WAITING_LIMIT = 12_000
 """Records in memory beyond which folding waits for the relay."""
 _ROWS_AT_ONCE = 4
 _PATIENCE = 30.0

@@ -1,5 +1,6 @@
 """Customers, touchpoints and everything folded from them, in PostgreSQL: loads, and one write per transaction."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from touchline_stage_engine.adapters.outgoing import pack
 from touchline_stage_engine.core.fold import Fold
 from touchline_stage_engine.core.touchpoint import Order, Touchpoint
 
+BREATH = 200
+"""Records or customers between two turns of the event loop: what is folded must not hold up what is published."""
 CHUNK = 2000
 """Touchpoints read at once in a refold: between chunks the event loop can do its other work."""
 OUTBOX_ROW = 500
@@ -153,7 +156,9 @@ async def save_customers(
 ) -> None:
     """Write customers' rows, new or not; ``wake_at`` only ever moves to an earlier time here, or from or to none."""
     rows = []
-    for customer in customers:
+    for place, customer in enumerate(customers):
+        if place % BREATH == 0:
+            await asyncio.sleep(0)
         due = customer.next_due()
         if due is None or customer.wake_at is None or due < customer.wake_at:
             customer.wake_at = due
