@@ -5,7 +5,7 @@ BIN := .venv/bin
 ONCE ?=
 ARGS ?=
 # Each has a Kafka and a PostgreSQL of its own; most tests wait more than they compute.
-PROCESSES ?= 2
+PROCESSES ?= 3
 
 .PHONY: help setup demo test lint types format bench faults up down status lock docs clean
 
