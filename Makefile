@@ -19,7 +19,7 @@ demo: setup ## a simulated company on real Kafka and PostgreSQL; ONCE=1 ends by 
 	@$(BIN)/touchline-demo $(if $(ONCE),--once) $(ARGS)
 
 test: setup ## everything: unit, contract, integration, end to end, faults (ARGS="-k name" for less)
-	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -67,6 +67,15 @@ def database_url(stack: Stack, request: pytest.FixtureRequest) -> Iterator[str]:
     stack.drop_database(name)
 
 
+_LONG = ("end_to_end", "faults", "integration")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, in the random order they have: begun last, one of them would be waited for by all."""
+    items.sort(key=lambda item: next((place for place, name in enumerate(_LONG) if name in item.path.parts), len(_LONG)))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     """With TOUCHLINE_TESTS_FORBID_SKIPS=1 a skipped test is a failed one: what is not run proves nothing."""
