@@ -73,7 +73,9 @@ _LONG = ("end_to_end", "faults", "integration")
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long files first, in the random order they have: begun last, one of them would be waited for by all."""
-    items.sort(key=lambda item: next((place for place, name in enumerate(_LONG) if name in item.path.parts), len(_LONG)))
+    items.sort(
+        key=lambda item: next((place for place, name in enumerate(_LONG) if name in item.path.parts), len(_LONG))
+    )
 
 
 @pytest.hookimpl(wrapper=True)
