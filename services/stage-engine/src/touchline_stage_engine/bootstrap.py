@@ -1,6 +1,5 @@
 """The one place where the stage engine is put together."""
 
-import gc
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -12,8 +11,9 @@ import asyncpg
 import structlog
 from fastapi import Depends, FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
-from touchline_runtime import database, kafka, process
+from touchline_runtime import collector, database, kafka, process
 from touchline_runtime.auth import require_token
+from touchline_runtime.collector import Collector
 from touchline_runtime.errors import ConfigurationError
 from touchline_runtime.health import Health
 from touchline_runtime.http import build_app
@@ -44,6 +44,8 @@ log = structlog.get_logger(__name__)
 
 NAME = "touchline-stage-engine"
 MIGRATIONS = "touchline_stage_engine.migrations"
+_OBJECTS_AT_MOST = 3_000_000
+"""Two large batches in six lifecycles are about a third of it, with what they have to publish."""
 ABOUT = "Keeps each customer at their stage of each lifecycle. A stage is a pure function of the set of touchpoints."
 
 
@@ -158,8 +160,8 @@ async def run(settings: StageEngineSettings) -> process.Failed | None:
         health = _health(open_)
         health.add("partitions", engine.check)
         app = query_app(settings, reading, health, metrics)
-        quiet_the_collector()
-        return _explained(await process.run(app, sock, [engine], settings=settings))
+        collector.quiet(_OBJECTS_AT_MOST)
+        return _explained(await process.run(app, sock, [engine, Collector()], settings=settings))
 
 
 async def run_workers(settings: StageEngineSettings, number: int) -> process.Failed | None:
@@ -187,8 +189,8 @@ async def run_worker(settings: StageEngineSettings, index: int, sock: socket.soc
         health = _health(open_)
         health.add("partitions", engine.check)
         app = _bare_app(health, metrics)
-        quiet_the_collector()
-        return _explained(await process.run(app, sock, [engine, Parent()], settings=settings))
+        collector.quiet(_OBJECTS_AT_MOST)
+        return _explained(await process.run(app, sock, [engine, Parent(), Collector()], settings=settings))
 
 
 async def serve(settings: StageEngineSettings) -> process.Failed | None:
@@ -216,11 +218,3 @@ def _explained(failed: process.Failed | None) -> process.Failed | None:
     if failed is not None and isinstance(failed.error, ConfigurationError):
         raise failed.error
     return failed
-
-
-def quiet_the_collector() -> None:
-    """Keep the cyclic collector off the hot path: a touchpoint leaves no cycles, and the cached customers would be
-    walked again and again. What is there now stays for good."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)

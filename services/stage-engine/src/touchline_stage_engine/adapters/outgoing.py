@@ -25,14 +25,43 @@ TOPIC_OF = {
 }
 
 
+class About(NamedTuple):
+    """The CloudEvents context of an event of ours. Most records are kept as this until they are sent: headers in full
+    would take more room, in memory and in the outbox, than all the rest."""
+
+    id: str
+    type: str
+    time: str
+    subject: bytes
+
+
 class Outgoing(NamedTuple):
-    """One record to publish. ``partition`` None: that of the key."""
+    """One record to publish. ``partition`` None: that of the key.
+
+    ``about`` is headers as they are where a record is no event of ours: a dead letter, or a tombstone.
+    """
 
     topic: int
     partition: int | None
     key: bytes | None
-    headers: Headers
+    about: About | Headers
     value: bytes | None
+
+    @property
+    def headers(self) -> Headers:
+        """The headers to send."""
+        about = self.about
+        if isinstance(about, list):
+            return about
+        return [
+            _SPECVERSION,
+            ("ce_id", about.id.encode()),
+            ("ce_type", about.type.encode()),
+            _SOURCE,
+            ("ce_time", about.time.encode()),
+            ("ce_subject", about.subject),
+            _CONTENT_TYPE,
+        ]
 
 
 def pack(records: Sequence[Outgoing]) -> bytes:
@@ -44,26 +73,20 @@ def pack(records: Sequence[Outgoing]) -> bytes:
 def unpack(packed: bytes) -> list[Outgoing]:
     """What `pack` packed."""
     return [
-        Outgoing(topic, partition, key, [(name, content) for name, content in headers], value)
-        for topic, partition, key, headers, value in msgpack.unpackb(packed)
+        Outgoing(topic, partition, key, _about(about), value)
+        for topic, partition, key, about, value in msgpack.unpackb(packed)
     ]
+
+
+def _about(packed: list[Any]) -> About | Headers:
+    if packed and isinstance(packed[0], str):
+        return About(*packed)
+    return [(name, content) for name, content in packed]
 
 
 _SPECVERSION = ("ce_specversion", b"1.0")
 _SOURCE = ("ce_source", SOURCE.encode())
 _CONTENT_TYPE = ("content-type", b"application/json")
-
-
-def _headers(id: str, type: bytes, time: str, subject: bytes) -> Headers:  # noqa: A002
-    return [
-        _SPECVERSION,
-        ("ce_id", id.encode()),
-        ("ce_type", type),
-        _SOURCE,
-        ("ce_time", time.encode()),
-        ("ce_subject", subject),
-        _CONTENT_TYPE,
-    ]
 
 
 class Publisher:
@@ -78,7 +101,7 @@ class Publisher:
         fact, fact_no, sequence = numbered
         data: dict[str, Any]
         if isinstance(fact, Move):
-            type_, time = b"touchline.stage-changed", micros_to_wire(fact.occurred_at)
+            type_, time = "touchline.stage-changed", micros_to_wire(fact.occurred_at)
             data = {
                 "from_stage": fact.from_stage,
                 "to_stage": fact.to_stage,
@@ -92,10 +115,10 @@ class Publisher:
                 "previous_stage_seconds": fact.previous_stage_seconds,
             }
         elif isinstance(fact, Stall):
-            type_, time = b"touchline.customer-stalled", micros_to_wire(fact.due_at)
+            type_, time = "touchline.customer-stalled", micros_to_wire(fact.due_at)
             data = {"stage": fact.stage, "level": fact.level, "since": micros_to_wire(fact.since), "due_at": time}
         else:
-            type_, time = b"touchline.customer-recovered", micros_to_wire(fact.occurred_at)
+            type_, time = "touchline.customer-recovered", micros_to_wire(fact.occurred_at)
             data = {
                 "stage": fact.stage,
                 "stalled_seconds": fact.stalled_seconds,
@@ -111,7 +134,7 @@ class Publisher:
         data["backfill"] = fact.backfill
         key = customer_id.encode()
         ce_id = fact_id_text(customer_id, lifecycle, incarnation, fact_no)
-        return Outgoing(STAGE_CHANGES, self.partition, key, _headers(ce_id, type_, time, key), orjson.dumps(data))
+        return Outgoing(STAGE_CHANGES, self.partition, key, About(ce_id, type_, time, key), orjson.dumps(data))
 
     def latest_stage(self, customer_id: str, incarnation: int, lifecycle: str, published: Published) -> Outgoing:
         """The compacted record of a customer in a lifecycle; a tombstone where there is no stage."""
@@ -130,8 +153,8 @@ class Publisher:
         }
         # The same state may be written again with nothing new but the entry time: the id says which writing it was.
         ce_id = f"{fact_id_text(customer_id, lifecycle, incarnation, published.fact_no)}:{published.entered_at}"
-        headers = _headers(ce_id, b"touchline.customer-stage", self.decided_at, customer_id.encode())
-        return Outgoing(CUSTOMER_STAGES, self.partition, key.encode(), headers, orjson.dumps(data))
+        about = About(ce_id, "touchline.customer-stage", self.decided_at, customer_id.encode())
+        return Outgoing(CUSTOMER_STAGES, self.partition, key.encode(), about, orjson.dumps(data))
 
     def no_stage(self, customer_id: str, lifecycle: str) -> Outgoing:
         """The tombstone of a customer in a lifecycle."""
@@ -149,8 +172,8 @@ class Publisher:
             "decided_at": self.decided_at,
         }
         ce_id = fact_id_text(customer_id, "", incarnation, merge_no)
-        headers = _headers(ce_id, b"touchline.customer-merged", time, key)
-        return Outgoing(STAGE_CHANGES, self.partition, key, headers, orjson.dumps(data))
+        about = About(ce_id, "touchline.customer-merged", time, key)
+        return Outgoing(STAGE_CHANGES, self.partition, key, about, orjson.dumps(data))
 
     def erased(self, customer_id: str, incarnation: int, erased_at: int) -> Outgoing:
         """That a customer is to be forgotten; the last word of an incarnation."""
@@ -162,8 +185,8 @@ class Publisher:
             "decided_at": self.decided_at,
         }
         ce_id = fact_id_text(customer_id, "", incarnation, 0)
-        headers = _headers(ce_id, b"touchline.customer-erased", time, key)
-        return Outgoing(STAGE_CHANGES, self.partition, key, headers, orjson.dumps(data))
+        about = About(ce_id, "touchline.customer-erased", time, key)
+        return Outgoing(STAGE_CHANGES, self.partition, key, about, orjson.dumps(data))
 
     def dead_letter(
         self, key: bytes | None, value: bytes | None, headers: Iterable[tuple[str, bytes]], reason: str, error: str,
@@ -177,4 +200,4 @@ class Publisher:
 def identity_message(recipient: str, kind: str, data: dict[str, Any], sent_at: str) -> Outgoing:
     """A message to the owner of a key, on the identity topic. Kinds: see ``adapters/messages.py``."""
     key = recipient.encode()
-    return Outgoing(IDENTITY, None, key, _headers(str(uuid7()), kind.encode(), sent_at, key), orjson.dumps(data))
+    return Outgoing(IDENTITY, None, key, About(str(uuid7()), kind, sent_at, key), orjson.dumps(data))
