@@ -14,10 +14,10 @@ import random
 import time
 from collections.abc import Callable
 
+from touchline_schemas.durations import MINUTE
 from touchline_schemas.touchpoint_types import meaning_of
 from touchline_stage_engine import builtin
 from touchline_stage_engine.core.compile import compile_definition
-from touchline_stage_engine.core.durations import MINUTE
 from touchline_stage_engine.core.facts import Fact
 from touchline_stage_engine.core.fold import Fold
 from touchline_stage_engine.core.reading import read_definition

@@ -1,6 +1,7 @@
 """Plays from YAML: what is wrong, where, and what to write instead."""
 
 import json
+from datetime import timedelta
 from importlib.resources import files
 
 import jsonschema
@@ -46,7 +47,11 @@ def test_hours_need_no_quotes_for_yaml_is_1_2() -> None:
     ("change", "into", "said"),
     [
         ("level: 1", "level: 0", "plays/p.yaml:2: when.level: Input should be greater than or equal to 1"),
-        ("within: 7d", "within: 7", "plays/p.yaml:4: limits.per_customer.within: '7' is no duration: write 30m"),
+        ("within: 7d", "within: 7", "plays/p.yaml:4: limits.per_customer.within: '7' has no unit; write it with one"),
+        ("within: 7d", "within: 1M", "limits.per_customer.within: '1M' is no duration; write 30m, 12h"),
+        ("within: 7d", "within: P1M", "'P1M': years and months have no fixed length; write days or weeks"),
+        ("within: 7d", "within: 900000d", "'900000d' is longer than a century; write less than 40000d"),
+        ("within: 7d", "within: PT0S", "'PT0S' is no time at all: leave it out, or write a longer one"),
         ("quiet_hours", "quiet_hour", "plays/p.yaml:4: limits.quiet_hour: unknown: did you mean quiet_hours?"),
         ("customer-stalled", "stalled", "plays/p.yaml:2: when.fact: Input should be 'stage-changed'"),
         ("level: 1}", "move: regress}", "plays/p.yaml:2: when: move and from_stage belong to fact: stage-changed"),
@@ -166,3 +171,10 @@ priority: high
     ]
     assert [fault.path for fault in found] == ["priority", "action.body", "when.stage", "action"]
     assert read.plays == {}
+
+
+def test_lengths_of_time_are_written_as_in_lifecycles_and_shown_in_days() -> None:
+    play = reading(GOOD.replace("within: 7d", "within: P1.5D").replace("max_age: 24h", "max_age: 2w")).plays["win-back"]
+    assert play.limits.per_customer[0].within == timedelta(hours=36)
+    written = play.limits.model_dump(mode="json")
+    assert (written["per_customer"][0]["within"], written["max_age"]) == ("36h", "14d")

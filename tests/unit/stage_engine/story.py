@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from touchline_schemas.durations import DAY
 from touchline_schemas.touchpoint_types import meaning_of
 from touchline_stage_engine import builtin
 from touchline_stage_engine.core.compile import compile_definition
-from touchline_stage_engine.core.durations import DAY
 from touchline_stage_engine.core.facts import Fact, Move, Recovery, Stall
 from touchline_stage_engine.core.fold import Fold
 from touchline_stage_engine.core.reading import read_definition

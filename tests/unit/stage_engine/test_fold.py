@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
+from touchline_schemas.durations import DAY, HOUR
 from touchline_stage_engine.core.compile import compile_definition
-from touchline_stage_engine.core.durations import DAY, HOUR
 from touchline_stage_engine.core.facts import Fact, Move, Recovery, Stall
 from touchline_stage_engine.core.fold import Fold
 from touchline_stage_engine.core.reading import read_definition

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
+from touchline_schemas.durations import DAY
 from touchline_stage_engine.core.compile import compile_definition
 from touchline_stage_engine.core.definition import Definition
-from touchline_stage_engine.core.durations import DAY
 from touchline_stage_engine.core.fold import Fold
 from touchline_stage_engine.core.simulation import Flow, Simulation, StageChange, StallLevel, Trigger
 from touchline_stage_engine.core.timeline import Timeline

@@ -45,6 +45,14 @@ def parse_micros(text: str) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def parse_instant(text: str) -> int:
+    """`parse_micros` of what a person wrote; ValueError says what to write instead."""
+    try:
+        return parse_micros(text)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{error}; write a date and time with a zone, such as 2026-03-01T00:00:00Z") from None
+
+
 def _to_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)

@@ -1,7 +1,6 @@
 """``touchline-ingest keys new|revoke``."""
 
 import os
-import re
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import typer
 from rich.console import Console
 from touchline_runtime import process
 from touchline_runtime.errors import ConfigurationError
+from touchline_schemas.durations import parse_duration
 
 from touchline_ingest.adapters.sources_watch import fetch_secret
 from touchline_ingest.core.keys import PREFIX, key_hash
@@ -25,8 +25,6 @@ app = typer.Typer(no_args_is_help=True, help="Write keys of sources: make one, r
 _File = Annotated[
     Path | None, typer.Option(envvar="TOUCHLINE_SOURCES_FILE", help="The sources file to change.", show_envvar=True)
 ]
-_DURATION = re.compile(r"(\d+)([smhdw]?)")
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 @app.command()
@@ -117,7 +115,7 @@ def _write(file: Path, text: str, name: str) -> None:
 
 
 def _duration(text: str) -> timedelta:
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
-        raise ConfigurationError(f"--overlap {text!r}: write a duration such as 7d, 12h, 30m or 0")
-    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+    try:
+        return timedelta(microseconds=0 if text == "0" else parse_duration(text))
+    except ValueError as error:
+        raise ConfigurationError(f"--overlap: {error}; or 0") from None

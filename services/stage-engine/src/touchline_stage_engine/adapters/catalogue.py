@@ -12,14 +12,13 @@ from touchline_runtime import kafka
 from touchline_runtime.errors import ConfigurationError, Unavailable
 from touchline_schemas.cloudevents import to_headers
 from touchline_schemas.facts import LifecycleDefined
-from touchline_schemas.times import from_micros, micros_to_wire
+from touchline_schemas.times import from_micros, micros_to_wire, parse_instant
 from touchline_schemas.topics import LIFECYCLES
 
 from touchline_stage_engine.adapters.lifecycle_files import Written
 from touchline_stage_engine.adapters.outgoing import SOURCE
 from touchline_stage_engine.core.compile import compile_definition
 from touchline_stage_engine.core.definition import Definition
-from touchline_stage_engine.core.durations import parse_instant
 from touchline_stage_engine.core.fold import Fold
 from touchline_stage_engine.core.reading import read_definition
 from touchline_stage_engine.core.timeline import Effective, Timeline

@@ -7,6 +7,7 @@ one another in less than a day); rules that can never hold. Lengths and numbers 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from touchline_schemas.durations import DAY, describe_duration, parse_duration
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE, STAGE_SET
 
 from touchline_stage_engine.core.compile import resolve_target
@@ -20,7 +21,6 @@ from touchline_stage_engine.core.definition import (
     Rule,
     Stage,
 )
-from touchline_stage_engine.core.durations import DAY, describe_duration, parse_duration
 from touchline_stage_engine.core.problems import Path, Places, Problem
 from touchline_stage_engine.core.satisfiable import fault_of
 from touchline_stage_engine.core.where import FIELDS, PROPERTIES

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from touchline_schemas.durations import describe_duration, parse_duration
 from touchline_schemas.touchpoint_types import PASSIVE_TYPES
 
 from touchline_stage_engine.core.counting import Counters, Holds, Part, matcher, one_condition, several_conditions
@@ -22,7 +23,6 @@ from touchline_stage_engine.core.definition import (
     Rule,
     Stage,
 )
-from touchline_stage_engine.core.durations import describe_duration, parse_duration
 from touchline_stage_engine.core.facts import ADVANCE, REGRESS, RENEW
 
 NEVER = 1 << 62

@@ -15,7 +15,9 @@ from itertools import pairwise
 from statistics import mean, median, pstdev
 from typing import Any, Literal
 
-from touchline_stage_engine.core.touchpoint import MICROSECONDS, Touchpoint
+from touchline_schemas.durations import DAY
+
+from touchline_stage_engine.core.touchpoint import Touchpoint
 
 PURCHASES = frozenset({"purchased", "renewed", "upgraded"})
 APPROVAL = frozenset({"testimonial_given", "referral_made", "upgraded"})
@@ -28,7 +30,6 @@ HABIT_PURCHASES = 3
 """From this many purchases on, a rhythm can be seen."""
 EVEN = 0.5
 """Intervals are even when they vary by no more than this share of their mean (standard deviation)."""
-DAY = 86_400 * MICROSECONDS
 
 Mind = Literal["curiosity", "habit", "value"]
 Mood = Literal["approval", "indifference", "displeasure"]

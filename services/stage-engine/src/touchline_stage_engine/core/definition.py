@@ -1,7 +1,7 @@
 """A lifecycle's definition as it is written: the shape of the YAML, and the JSON Schema that editors check it against.
 
 The shape alone: whether the names fit together and the rules can hold is for `checks` to say, and what they mean for
-`compile`. Durations and times stay the text that was written; both parse with `durations`.
+`compile`. Durations and times stay the text that was written; both parse with what `touchline_schemas` has for them.
 """
 
 import hashlib
@@ -18,8 +18,9 @@ from pydantic import (
     WithJsonSchema,
 )
 from pydantic_core import CoreSchema
+from touchline_schemas.durations import PATTERN, parse_duration
+from touchline_schemas.times import parse_instant
 
-from touchline_stage_engine.core.durations import PATTERN, parse_duration, parse_instant
 from touchline_stage_engine.core.where import Scalar
 
 ANY_TYPE = "*"

@@ -16,13 +16,14 @@ The code takes them in the order that makes the usual touchpoint cheap: no rule 
 
 from collections.abc import Iterable
 
+from touchline_schemas.durations import SECOND
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE, STAGE_SET
 
 from touchline_stage_engine.core.compile import CompiledStage
 from touchline_stage_engine.core.facts import BY_TIME, ENTER, LAPSE, MANUAL, RULE, Fact, Move, Recovery, Stall
 from touchline_stage_engine.core.state import StageState
 from touchline_stage_engine.core.timeline import Timeline
-from touchline_stage_engine.core.touchpoint import MICROSECONDS, Touchpoint
+from touchline_stage_engine.core.touchpoint import Touchpoint
 
 
 class Fold:
@@ -183,7 +184,7 @@ class Fold:
         """The one place where a stage changes, and where a pinned customer takes up a newer version."""
         if self._only is None:
             target = self.timeline.at(at).stages.get(target.name, target)
-        spent = (at - state.entered_at) / MICROSECONDS
+        spent = (at - state.entered_at) / SECOND
         out.append(
             Move(
                 kind, state.stage.name, target.name, at, reason_kind, reason, touchpoint_id, target.version, spent,
@@ -200,7 +201,7 @@ class Fold:
     def _recover(self, state: StageState, touchpoint: Touchpoint, out: list[Fact]) -> None:
         stalled_at = state.stalled_at
         assert stalled_at is not None
-        seconds = (touchpoint.occurred_at - stalled_at) / MICROSECONDS
+        seconds = (touchpoint.occurred_at - stalled_at) / SECOND
         out.append(
             Recovery(
                 state.stage.name, seconds, touchpoint.id, touchpoint.occurred_at, state.stage.version,

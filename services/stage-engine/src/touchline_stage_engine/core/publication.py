@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from touchline_schemas.durations import SECOND
+
 from touchline_stage_engine.core.compile import CompiledLifecycle
 from touchline_stage_engine.core.facts import BY_TIME, ENTER, Fact, Move, Recovery, Stall
 from touchline_stage_engine.core.state import StageState
 from touchline_stage_engine.core.timeline import Timeline
-from touchline_stage_engine.core.touchpoint import MICROSECONDS
 
 Cause: TypeAlias = Literal["late_touchpoint", "merge", "definition"]
 
@@ -179,7 +180,7 @@ def _end_stall(
         writer.tell(ending)
     elif ending is not None and state.stage.name == stage:
         # It ended by leaving the stage, and the customer is back in it: no published move will say so.
-        seconds = (ending.occurred_at - stalled_at) / MICROSECONDS
+        seconds = (ending.occurred_at - stalled_at) / SECOND
         writer.tell(Recovery(stage, seconds, None, ending.occurred_at, published.version, backfill))
 
 
@@ -196,7 +197,7 @@ def _correct_stage(
     kind, spent = ENTER, None
     if published.stage is not None:
         kind = lifecycle.kind_of(published.stage, to_stage)
-        spent = max(0.0, (state.entered_at - published.entered_at) / MICROSECONDS)
+        spent = max(0.0, (state.entered_at - published.entered_at) / SECOND)
     text = _CAUSE_TEXTS[cause]
     writer.tell(
         Move(kind, published.stage, to_stage, state.entered_at, cause, text, None, lifecycle.version, spent, backfill)

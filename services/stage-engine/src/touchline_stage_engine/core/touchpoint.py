@@ -10,9 +10,6 @@ from typing import Any, TypeAlias
 Order: TypeAlias = tuple[int, str, str]
 """(occurred_at, id, source); strings by code point, as Python and `COLLATE "C"` compare them."""
 
-MICROSECONDS = 1_000_000
-"""Microseconds in a second."""
-
 
 @dataclass(slots=True)
 class Touchpoint:

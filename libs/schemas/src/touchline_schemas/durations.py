@@ -1,13 +1,13 @@
-"""Lengths of time as a definition writes them: `30m`, `12h`, `14d`, `8w`, or ISO 8601 (`P14D`, `PT36H`)."""
+"""Lengths of time as people write them: ``30m``, ``12h``, ``14d``, ``8w``, or ISO 8601 (``P14D``, ``PT36H``).
+
+In code a length is whole microseconds.
+"""
 
 import re
 from decimal import Decimal
 
-from touchline_schemas.times import parse_micros
-
-from touchline_stage_engine.core.touchpoint import MICROSECONDS
-
-MINUTE = 60 * MICROSECONDS
+SECOND = 1_000_000
+MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 WEEK = 7 * DAY
@@ -22,12 +22,12 @@ LONGEST = 40_000 * DAY
 """Over a century: longer is a slip of the pen, and would leave the calendar."""
 
 _SHORT = re.compile(r"([0-9]{1,12})([smhdw])")
-_SHORT_UNITS = {"s": MICROSECONDS, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
+_SHORT_UNITS = {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}
 _NUMBER = r"([0-9]{1,12}(?:[.,][0-9]{1,12})?)"
 _ISO = re.compile(
     rf"P(?=[0-9T])(?:{_NUMBER}W)?(?:{_NUMBER}D)?(?:T(?=[0-9])(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?"
 )
-_ISO_UNITS = (WEEK, DAY, HOUR, MINUTE, MICROSECONDS)
+_ISO_UNITS = (WEEK, DAY, HOUR, MINUTE, SECOND)
 
 
 def parse_duration(text: str) -> int:
@@ -51,17 +51,9 @@ def parse_duration(text: str) -> int:
     return length
 
 
-def describe_duration(length: int) -> str:
-    """`length` microseconds in the short form, in the largest unit that divides it: 14d, 36h, 90s."""
-    for letter in "wdhms":
+def describe_duration(length: int, *, units: str = "wdhms") -> str:
+    """`length` microseconds in the short form, in the largest of these units that divides it: 8w, 36h, 90s."""
+    for letter in units:
         if length and length % _SHORT_UNITS[letter] == 0:
             return f"{length // _SHORT_UNITS[letter]}{letter}"
-    return f"{length / MICROSECONDS:g}s"
-
-
-def parse_instant(text: str) -> int:
-    """An RFC 3339 time with a zone in microseconds since the epoch; ValueError says what to write instead."""
-    try:
-        return parse_micros(text)
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{error}; write a date and time with a zone, such as 2026-03-01T00:00:00Z") from None
+    return f"{Decimal(length) / SECOND:f}s"

@@ -1,7 +1,8 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from touchline_stage_engine.core.durations import DAY, HOUR, MINUTE, describe_duration, parse_duration, parse_instant
+from touchline_schemas.durations import DAY, HOUR, MINUTE, SECOND, describe_duration, parse_duration
+from touchline_schemas.times import parse_instant
 
 
 @pytest.mark.parametrize(
@@ -46,9 +47,18 @@ def test_what_is_no_duration_is_refused_with_what_to_write(text: str, advice: st
         parse_duration(text)
 
 
-@given(st.integers(1, 10**6))
-def test_a_duration_described_reads_back(seconds: int) -> None:
-    assert parse_duration(describe_duration(seconds * 1_000_000)) == seconds * 1_000_000
+@pytest.mark.parametrize("units", ["wdhms", "dhms"])
+@given(seconds=st.integers(1, 10**6))
+def test_a_duration_described_reads_back(units: str, seconds: int) -> None:
+    assert parse_duration(describe_duration(seconds * SECOND, units=units)) == seconds * SECOND
+
+
+@pytest.mark.parametrize(
+    ("length", "text"),
+    [(56 * DAY, "8w"), (36 * HOUR, "36h"), (90 * SECOND, "90s"), (0, "0s"), (1_234_567_500_000, "1234567.5s")],
+)
+def test_a_duration_is_described_in_the_largest_unit_that_divides_it(length: int, text: str) -> None:
+    assert describe_duration(length) == text
 
 
 def test_an_instant_needs_a_zone() -> None:
