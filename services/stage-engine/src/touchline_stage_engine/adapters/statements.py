@@ -108,10 +108,7 @@ INSERT INTO customers (
     fired_through, wake_at, generation, states, checkpointed, merged_into, merges, identity
 )
 SELECT $1, *
-FROM unnest(
-    $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::bigint[],
-    $10::bigint[], $11::bigint[], $12::bigint[], $13::bytea[], $14::bigint[], $15::text[], $16::int[], $17::bytea[]
-)
+FROM unnest($2::customer_row[])
 ON CONFLICT (partition, customer_id) DO UPDATE SET
     incarnation = excluded.incarnation,
     erased_before = excluded.erased_before,
@@ -314,9 +311,8 @@ SAVE_STAGES = """
 INSERT INTO stages (
     partition, customer_id, lifecycle, version, stage, entered_at, sequence, stalled_level, stalled_since, updated_at
 )
-SELECT $1, customer_id, lifecycle, version, stage, entered_at, sequence, stalled_level, stalled_since, $10
-FROM unnest($2::text[], $3::text[], $4::int[], $5::text[], $6::bigint[], $7::int[], $8::int[], $9::bigint[])
-    AS s (customer_id, lifecycle, version, stage, entered_at, sequence, stalled_level, stalled_since)
+SELECT $1, *, $3
+FROM unnest($2::stage_row[])
 ON CONFLICT (customer_id, lifecycle) DO UPDATE SET
     version = excluded.version,
     stage = excluded.stage,

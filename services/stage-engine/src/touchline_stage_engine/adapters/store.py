@@ -106,22 +106,20 @@ async def write(
 async def _write_stages(connection: asyncpg.Connection, partition: int, changes: Changes, now: int) -> None:
     if not changes.stages:
         return
-    there = [(key, published) for key, published in changes.stages.items() if published is not None]
-    gone = [key for key, published in changes.stages.items() if published is None]
+    there, gone = [], []
+    for (customer_id, lifecycle), published in changes.stages.items():
+        if published is None:
+            gone.append((customer_id, lifecycle))
+        else:
+            since = published.since if published.level else None
+            there.append(
+                (
+                    customer_id, lifecycle, published.version, published.stage, published.entered_at,
+                    published.sequence, published.level, since,
+                )
+            )  # fmt: skip
     if there:
-        await connection.execute(
-            statements.SAVE_STAGES,
-            partition,
-            [customer_id for (customer_id, _), _ in there],
-            [lifecycle for (_, lifecycle), _ in there],
-            [published.version for _, published in there],
-            [published.stage for _, published in there],
-            [published.entered_at for _, published in there],
-            [published.sequence for _, published in there],
-            [published.level for _, published in there],
-            [published.since if published.level else None for _, published in there],
-            now,
-        )
+        await connection.execute(statements.SAVE_STAGES, partition, there, now)
     if gone:
         await connection.execute(
             statements.DELETE_STAGES, [customer_id for customer_id, _ in gone], [lifecycle for _, lifecycle in gone]
@@ -173,4 +171,4 @@ async def save_customers(
         )  # fmt: skip
         customer.stored = True
     if rows:
-        await connection.execute(statements.SAVE_CUSTOMERS, partition, *map(list, zip(*rows, strict=True)))
+        await connection.execute(statements.SAVE_CUSTOMERS, partition, rows)

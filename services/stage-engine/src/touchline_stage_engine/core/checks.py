@@ -21,24 +21,24 @@ from touchline_stage_engine.core.definition import (
     Rule,
     Stage,
 )
-from touchline_stage_engine.core.problems import Path, Places, Problem
+from touchline_schemas.places import Fault, Path, Places
 from touchline_stage_engine.core.satisfiable import fault_of
 from touchline_stage_engine.core.where import FIELDS, PROPERTIES
 
 
-def check(definition: Definition, places: Places | None = None) -> list[Problem]:
+def check(definition: Definition, places: Places | None = None) -> list[Fault]:
     """Everything in a definition that has no sound meaning; an empty list: it may run."""
-    problems = _Checker(definition, places or Places(definition.lifecycle)).problems()
-    return sorted(problems, key=lambda problem: problem.line or 0)
+    faults = _Checker(definition, places or Places(definition.lifecycle)).faults()
+    return sorted(faults, key=lambda fault: fault.line or 0)
 
 
 class _Checker:
     def __init__(self, definition: Definition, places: Places) -> None:
         self.definition = definition
-        self.problem = places.problem
+        self.fault = places.fault
         self.names = list(dict.fromkeys(stage.name for stage in definition.every_stage))
 
-    def problems(self) -> Iterator[Problem]:
+    def faults(self) -> Iterator[Fault]:
         yield from self._names()
         for path, rule, stage in self._rules():
             yield from self._rule(path, rule, stage)
@@ -59,24 +59,24 @@ class _Checker:
             for place, rule in enumerate(stage.rules):
                 yield (*path, "rules", place), rule, stage
 
-    def _names(self) -> Iterator[Problem]:
+    def _names(self) -> Iterator[Fault]:
         seen: set[str] = set()
         for path, stage in self._stages():
             at = (*path, "name")
             if stage.name in RELATIVE_TARGETS:
-                yield self.problem(at, f"{stage.name!r} has a meaning of its own in `to`", "write another name")
+                yield self.fault(at, f"{stage.name!r} has a meaning of its own in `to`", "write another name")
             if stage.name in seen:
-                yield self.problem(at, f"{stage.name!r} is the name of two stages", "write another name")
+                yield self.fault(at, f"{stage.name!r} is the name of two stages", "write another name")
             seen.add(stage.name)
 
-    def _known(self, path: Path, to: str) -> Iterator[Problem]:
+    def _known(self, path: Path, to: str) -> Iterator[Fault]:
         if to not in self.names and to not in RELATIVE_TARGETS:
             known = ", ".join((*self.names, *RELATIVE_TARGETS))
-            yield self.problem(path, f"there is no stage {to!r}", f"write one of {known}")
+            yield self.fault(path, f"there is no stage {to!r}", f"write one of {known}")
 
     # Rules
 
-    def _rule(self, path: Path, rule: Rule, stage: Stage | None) -> Iterator[Problem]:
+    def _rule(self, path: Path, rule: Rule, stage: Stage | None) -> Iterator[Fault]:
         yield from self._form(path, rule)
         yield from self._target(path, rule, stage)
         if rule.all_ is not None:
@@ -85,18 +85,18 @@ class _Checker:
         elif rule.when is not None:
             yield from self._condition(path, rule.conditions[0])
 
-    def _form(self, path: Path, rule: Rule) -> Iterator[Problem]:
+    def _form(self, path: Path, rule: Rule) -> Iterator[Fault]:
         if rule.all_ is None:
             if rule.when is None:
-                yield self.problem(path, "has neither `when` nor `all`", 'add when: [a_type], or when: "*"')
+                yield self.fault(path, "has neither `when` nor `all`", 'add when: [a_type], or when: "*"')
             return
         for key in ("when", "channel", "direction", "where", "count", "within"):
             if key in rule.model_fields_set:
-                yield self.problem(
+                yield self.fault(
                     (*path, key), "stands beside `all`, where it says nothing", "move it into the conditions of `all`"
                 )
 
-    def _target(self, path: Path, rule: Rule, stage: Stage | None) -> Iterator[Problem]:
+    def _target(self, path: Path, rule: Rule, stage: Stage | None) -> Iterator[Fault]:
         at = (*path, "to")
         unknown = list(self._known(at, rule.to))
         yield from unknown
@@ -104,59 +104,59 @@ class _Checker:
             return
         if stage is None:
             if not any(resolve_target(self.definition, name, rule.to) for name in self.names):
-                yield self.problem(at, "leads nowhere from any stage: the rule can never hold", "leave the rule out")
+                yield self.fault(at, "leads nowhere from any stage: the rule can never hold", "leave the rule out")
         elif resolve_target(self.definition, stage.name, rule.to) is None:
-            yield self.problem(at, f"the rule can never hold: {self._why_nowhere(stage, rule.to)}", self._other(stage))
+            yield self.fault(at, f"the rule can never hold: {self._why_nowhere(stage, rule.to)}", self._other(stage))
 
-    def _condition(self, path: Path, condition: Condition) -> Iterator[Problem]:
+    def _condition(self, path: Path, condition: Condition) -> Iterator[Fault]:
         if all(name == STAGE_SET for name in condition.when):
-            yield self.problem(
+            yield self.fault(
                 (*path, "when"), "the rule can never hold: a manual move counts for no rule", "write another type"
             )
         for where, operators in condition.where.items():
             at = (*path, "where", where)
             root, *keys = where.split(".")
             if root == PROPERTIES and not keys:
-                yield self.problem(at, "names no property", "write properties.name")
+                yield self.fault(at, "names no property", "write properties.name")
                 continue
             if not all(keys) or root not in (*FIELDS, PROPERTIES) or (root in FIELDS and keys):
                 instead = f"write properties.{where} (only {', '.join(FIELDS)} stand by themselves)"
-                yield self.problem(at, f"a touchpoint has no {where!r}", instead)
+                yield self.fault(at, f"a touchpoint has no {where!r}", instead)
                 continue
             fault = fault_of(operators.given())
             if fault is not None:
-                yield self.problem(at, *fault)
+                yield self.fault(at, *fault)
             elif root == "source" and operators.given().get("eq") == NOTIFIER_SOURCE:
-                yield self.problem(
+                yield self.fault(
                     at, "the rule can never hold: what the notifier reports triggers none", "write another source"
                 )
 
     # Times
 
-    def _stall(self, path: Path, stage: Stage) -> Iterator[Problem]:
+    def _stall(self, path: Path, stage: Stage) -> Iterator[Fault]:
         if stage.stall is None:
             return
         levels = [parse_duration(text) for text in stage.stall.levels]
         for place, (shorter, longer) in enumerate(pairwise(levels)):
             if longer <= shorter:
-                yield self.problem(
+                yield self.fault(
                     (*path, "stall", "then", place),
                     f"level {place + 2} does not come after level {place + 1}: all are counted from the same start",
                     f"write more than {describe_duration(shorter)}",
                 )
 
-    def _lapse(self, path: Path, stage: Stage) -> Iterator[Problem]:
+    def _lapse(self, path: Path, stage: Stage) -> Iterator[Fault]:
         if stage.lapse is None:
             return
         at = (*path, "lapse", "to")
         unknown = list(self._known(at, stage.lapse.to))
         yield from unknown
         if not unknown and resolve_target(self.definition, stage.name, stage.lapse.to) is None:
-            yield self.problem(
+            yield self.fault(
                 at, f"a lapse to nowhere: {self._why_nowhere(stage, stage.lapse.to)}", self._other(stage)
             )
 
-    def _lapse_cycles(self) -> Iterator[Problem]:
+    def _lapse_cycles(self) -> Iterator[Fault]:
         """Stages that lapse round in a circle: time alone would move a customer without end, so it must be slow."""
         lapses: dict[str, tuple[str, int, Path]] = {}
         for path, stage in self._stages():
@@ -170,7 +170,7 @@ class _Checker:
             told.update(circle)
             total = sum(lapses[name][1] for name in circle)
             if total < DAY:
-                yield self.problem(
+                yield self.fault(
                     lapses[start][2],
                     f"lapses go round in {describe_duration(total)} ({' → '.join((*circle, start))})",
                     "write durations that make a day or more in all",
