@@ -9,9 +9,10 @@ import pytest
 from touchline_ingest.adapters.history_file import HistoryFile, Progress, ProgressFile
 from touchline_ingest.adapters.memory_publisher import MemoryPublisher
 from touchline_ingest.core.acceptance import Terms
-from touchline_ingest.core.import_mapping import MappingError, RowError, default_mapping, read_mapping
+from touchline_ingest.core.import_mapping import RowError, default_mapping, read_mapping
 from touchline_ingest.entrypoints.cli_import import Import, run_import
 from touchline_runtime.errors import ConfigurationError
+from touchline_schemas.places import FaultyDocumentError
 
 MAPPING = """
 fields:
@@ -92,7 +93,7 @@ def test_a_cell_that_makes_no_sense_names_its_column(row: dict[str, str], said: 
     ],
 )
 def test_a_mapping_that_makes_no_sense_is_refused_with_the_place(text: str, said: str) -> None:
-    with pytest.raises(MappingError, match=said):
+    with pytest.raises(FaultyDocumentError, match=said):
         read_mapping(text)
 
 

@@ -80,13 +80,13 @@ def test_what_is_no_field_of_ours_is_an_option_of_the_kind() -> None:
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ("{kind: api}", "source 1: name"),
+        ("{kind: api}", "source 1 (line 2): name"),
         ("{name: 'a b', kind: api}", "name"),
         ("{name: notifier, kind: api, key_sha256: '" + HASH + "'}", "reserved"),
         ("{name: s, kind: sengrid}", "did you mean sendgrid"),
         ("{name: s, kind: api}", "keys new"),
         ("{name: s, kind: api, key_sha256: secret}", "64 hex digits"),
-        ("{name: s, kind: api, key_sha256: {sha256: '" + HASH + "', until: soon}}", "not a time with a zone"),
+        ("{name: s, kind: api, key_sha256: {sha256: '" + HASH + "', until: soon}}", "not a time: write 2026-12-01T00:00:00Z"),
         ("{name: s, kind: stripe, key_sha256: '" + HASH + "'}", "means nothing"),
         ("{name: s, kind: standard-webhooks, secret: {env: MISSING}}", "MISSING is not set"),
         ("{name: s, kind: standard-webhooks, secret: {enf: X}}", "{env: NAME}"),

@@ -2,7 +2,7 @@
 
 import pytest
 from touchline_notifier.core.endpoints import Endpoint, parse_endpoints
-from touchline_notifier.core.yaml_text import FaultyFileError
+from touchline_schemas.places import FaultyDocumentError
 
 
 def parse(text: str) -> dict[str, Endpoint]:
@@ -28,12 +28,12 @@ def test_secrets_come_from_the_environment_a_file_or_the_text() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("endpoints: [{name: a, secret: {env: MISSING}}]", "endpoints.0.secret: the environment variable MISSING"),
+        ("endpoints: [{name: a, secret: {env: MISSING}}]", "endpoints[0].secret: the environment variable MISSING"),
         ("endpoints: [{name: a, secret: {file: /none}}]", "can't read /none: No such file or directory"),
         ("endpoints: [{name: a, secret: {vault: x}}]", "write a text, {env: NAME} or {file: PATH}"),
-        ("endpoints: [{name: a, urls: x}]", "endpoints.0.urls: unknown: known are backfill"),
+        ("endpoints: [{name: a, urls: x}]", "endpoints[0].urls: unknown: known are backfill"),
         ("endpoints: [{name: a}, {name: a}]", "there are two endpoints 'a'"),
-        ("endpoints: [{name: a, subscribe: [moved]}]", "endpoints.0.subscribe.0: Input should be 'stage-changed'"),
+        ("endpoints: [{name: a, subscribe: [moved]}]", "endpoints[0].subscribe[0]: Input should be 'stage-changed'"),
         ("endpoint: []", "write a list under `endpoints:`"),
         ("endpoints: [a]", "write {name: …"),
         ("endpoints: [", "not YAML"),
@@ -41,7 +41,7 @@ def test_secrets_come_from_the_environment_a_file_or_the_text() -> None:
     ],
 )
 def test_faults_say_what_to_write(text: str, said: str) -> None:
-    with pytest.raises(FaultyFileError, match=r"endpoints\.yaml") as caught:
+    with pytest.raises(FaultyDocumentError, match=r"endpoints\.yaml") as caught:
         parse(text)
     assert said in str(caught.value)
 

@@ -10,7 +10,7 @@ from touchline_notifier.adapters.files import shipped_plays
 from touchline_notifier.core.known_lifecycles import BUILT_IN
 from touchline_notifier.core.play import Limits, json_schema
 from touchline_notifier.core.reading import check_lifecycles, read_plays
-from touchline_notifier.core.yaml_text import read
+from touchline_schemas.yaml_text import read_document
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "plays.md").read_text()
@@ -24,7 +24,7 @@ def test_the_schema_in_the_docs_is_the_code_s() -> None:
 @pytest.mark.parametrize("name", shipped_plays())
 def test_shipped_plays_meet_the_schema(name: str) -> None:
     path, text = shipped_plays()[name]
-    jsonschema.validate(read(text, path).value, json_schema())
+    jsonschema.validate(read_document(text, path).value, json_schema())
 
 
 def test_the_schema_refuses_what_is_misspelt() -> None:
@@ -40,7 +40,7 @@ def test_the_play_on_the_page_is_sound() -> None:
     assert reading.faults == []
     assert reading.warnings == []
     assert check_lifecycles(reading, BUILT_IN) == []
-    jsonschema.validate(read(text, "docs/plays.md").value, json_schema())
+    jsonschema.validate(read_document(text, "docs/plays.md").value, json_schema())
 
 
 def test_the_page_names_every_limit() -> None:

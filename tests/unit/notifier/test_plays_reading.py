@@ -64,7 +64,7 @@ def test_hours_need_no_quotes_for_yaml_is_1_2() -> None:
         ("{{ customer_id }}", "{{ '\\u0000' }}", "plays/p.yaml:3: action.body: contains a NUL"),
         ("{{ customer_id }}", "{{ '\\ud800' }}", "plays/p.yaml:3: action.body: contains half of a surrogate pair"),
         ("channel: webhook, ", "channel: email, endpoint: e} #", "action: a mail needs a subject and a body"),
-        ("play: win-back", "play: win-back\nplay: again", 'found duplicate key "play"'),
+        ("play: win-back", "play: win-back\nplay: again", "plays/p.yaml:2: play: is written twice; keep one of the two"),
         ("when: {", "when: [", "plays/p.yaml:"),
         ("max_age: 24h}", "time_zone: Mars/Olympus}", "limits.time_zone: 'Mars/Olympus' is no time zone"),
         ("max_age: 24h}", "max_age: 24h}\nif: {profile: {email: {like: x}}}", "unknown operator 'like': known are eq"),

@@ -1,10 +1,10 @@
 """What `check` refuses although it has the right shape, and what it lets pass although it looks odd."""
 
 import pytest
+from touchline_schemas.places import Fault, FaultyDocumentError
 from touchline_stage_engine import builtin
 from touchline_stage_engine.core.checks import check
 from touchline_stage_engine.core.definition import Definition
-from touchline_stage_engine.core.problems import DefinitionError, Problem
 from touchline_stage_engine.core.reading import read_definition
 
 RULE = "stages[0].rules[0]"
@@ -16,11 +16,11 @@ def lifecycle(rule: str = "", stage: str = "", rest: str = "", cyclic: str = "fa
     return f"lifecycle: shop\nversion: 1\ncyclic: {cyclic}\nstages:\n  - name: a\n{rules}{more}  - name: b\n{rest}"
 
 
-def refused(text: str) -> Problem:
-    with pytest.raises(DefinitionError) as caught:
+def refused(text: str) -> Fault:
+    with pytest.raises(FaultyDocumentError) as caught:
         read_definition(text, "shop.yaml")
-    (problem,) = caught.value.problems
-    return problem
+    (fault,) = caught.value.faults
+    return fault
 
 
 @pytest.mark.parametrize("name", builtin.NAMES)
@@ -61,9 +61,9 @@ def test_what_ships_may_run(name: str) -> None:
     ],
 )
 def test_a_rule_without_sound_meaning_is_refused(rule: str, path: str, says: str) -> None:
-    problem = refused(lifecycle(rule))
-    assert (problem.path, problem.line) == (path, 6)
-    assert says in str(problem)
+    fault = refused(lifecycle(rule))
+    assert (fault.path, fault.line) == (path, 6)
+    assert says in str(fault)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_a_rule_that_may_hold_is_let_pass(rule: str) -> None:
     ],
 )
 def test_stages_and_times_without_sound_meaning_are_refused(text: str, path: str, says: str) -> None:
-    problem = refused(text)
-    assert problem.path == path
-    assert says in str(problem)
+    fault = refused(text)
+    assert fault.path == path
+    assert says in str(fault)
 
 
 @pytest.mark.parametrize(
@@ -140,5 +140,5 @@ def test_a_definition_without_a_text_is_checked_too() -> None:
     definition = Definition.model_validate(
         {"lifecycle": "s", "version": 1, "stages": [{"name": "a", "lapse": {"after": "3d", "to": "a"}}]}
     )
-    (problem,) = check(definition)
-    assert (problem.file, problem.line) == ("s", None)
+    (fault,) = check(definition)
+    assert (fault.file, fault.line) == ("s", None)

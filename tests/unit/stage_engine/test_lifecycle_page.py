@@ -2,9 +2,9 @@
 
 import pytest
 from jsonschema import Draft202012Validator
+from touchline_schemas.yaml_text import read_document
 from touchline_stage_engine import builtin
 from touchline_stage_engine.core.definition import json_schema
-from touchline_stage_engine.core.document import read_document
 from touchline_stage_engine.core.mermaid import draw
 from touchline_stage_engine.core.reading import read_definition
 

@@ -1,23 +1,23 @@
 """What a definition's text may be, and what its author is told when it may not."""
 
 import pytest
+from touchline_schemas.places import Fault, FaultyDocumentError
 from touchline_stage_engine import builtin
 from touchline_stage_engine.core.definition import Definition
-from touchline_stage_engine.core.problems import DefinitionError, Problem
 from touchline_stage_engine.core.reading import read_definition
 
 HEAD = "lifecycle: shop\nversion: 1\n"
 
 
-def problems(text: str) -> tuple[Problem, ...]:
-    with pytest.raises(DefinitionError) as caught:
+def faults(text: str) -> tuple[Fault, ...]:
+    with pytest.raises(FaultyDocumentError) as caught:
         read_definition(text, "shop.yaml")
-    return caught.value.problems
+    return caught.value.faults
 
 
-def only(text: str) -> Problem:
-    (problem,) = problems(text)
-    return problem
+def only(text: str) -> Fault:
+    (fault,) = faults(text)
+    return fault
 
 
 def stages(*stages: str, top: str = "") -> str:
@@ -119,12 +119,12 @@ def test_a_definition_survives_being_stored_as_json() -> None:
     ],
 )
 def test_a_fault_is_told_with_file_line_path_and_what_to_write(text: str, line: int, path: str, says: str) -> None:
-    problem = only(text)
-    assert (problem.file, problem.line, problem.path) == ("shop.yaml", line, path)
-    assert says in str(problem)
-    assert str(problem).startswith(f"shop.yaml:{line}: ")
+    fault = only(text)
+    assert (fault.file, fault.line, fault.path) == ("shop.yaml", line, path)
+    assert says in str(fault)
+    assert str(fault).startswith(f"shop.yaml:{line}: ")
 
 
 def test_every_fault_is_told_at_once() -> None:
     text = stages("{name: a, stall: {after: 0d}}", "{nam: b}")
-    assert [problem.path for problem in problems(text)] == ["stages[0].stall.after", "stages[1].name", "stages[1].nam"]
+    assert [fault.path for fault in faults(text)] == ["stages[0].stall.after", "stages[1].name", "stages[1].nam"]

@@ -23,21 +23,18 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from touchline_schemas.places import FaultyDocumentError, Path, Places
 from touchline_schemas.touchpoint import PostedTouchpoint
+from touchline_schemas.yaml_text import read_document
 
 from touchline_ingest.core.sources.interface import TouchpointDraft
 
 FIELDS = frozenset(PostedTouchpoint.model_fields) - {"properties", "source", "received_at"}
 _FLAGS = frozenset(("machine", "backfill"))
 _AS = ("text", "number", "integer", "boolean", "json")
+_TAKING = ("column", "value", "map", "default", "prefix", "as", "format", "zone")
 _TRUE = frozenset(("true", "1", "yes", "y", "t"))
 _FALSE = frozenset(("false", "0", "no", "n", "f"))
-
-
-class MappingError(ValueError):
-    """A mapping file that can't be used."""
 
 
 class RowError(ValueError):
@@ -137,55 +134,58 @@ def default_mapping(columns: Mapping[str, Any] | list[str]) -> RowMapping:
     )
 
 
-def read_mapping(text: str) -> RowMapping:
-    """Read a mapping file.
+def read_mapping(text: str, file: str = "") -> RowMapping:
+    """Read a mapping file; `file` is the name that messages carry.
 
     Raises:
-        MappingError: with what to write instead.
+        FaultyDocumentError: with the line and what to write instead.
     """
-    try:
-        document = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:
-        raise MappingError(f"not YAML: {error}") from None
+    document, places = read_document(text, file, any_keys=True)
     if not isinstance(document, dict) or not isinstance(document.get("fields"), dict):
-        raise MappingError("write `fields:` and under it `customer_id: <column>` and so on")
-    unknown = set(document) - {"fields", "properties"}
-    if unknown:
-        raise MappingError(f"unknown: {', '.join(sorted(map(str, unknown)))}; write fields and properties")
+        raise _wrong(places, (), "write `fields:` and under it `customer_id: <column>` and so on")
+    for name in document:
+        if name not in ("fields", "properties"):
+            raise _wrong(places, (name,), "unknown; write fields and properties")
     fields = {}
     for name, raw in document["fields"].items():
+        at: Path = ("fields", name)
         if name not in FIELDS:
-            raise MappingError(f"fields.{name}: is not a field; the fields are {', '.join(sorted(FIELDS))}")
-        fields[name] = _taking(raw, f"fields.{name}", "boolean" if name in _FLAGS else "text")
+            raise _wrong(places, at, f"is not a field; the fields are {', '.join(sorted(FIELDS))}")
+        fields[name] = _taking(raw, places, at, "boolean" if name in _FLAGS else "text")
     properties = document.get("properties")
     if properties is None:
         return RowMapping(fields)
     if not isinstance(properties, dict):
-        raise MappingError("properties: write names and columns: `amount: total`")
-    return RowMapping(fields, {str(name): _taking(raw, f"properties.{name}") for name, raw in properties.items()})
+        raise _wrong(places, ("properties",), "write names and columns: `amount: total`")
+    return RowMapping(fields, {name: _taking(raw, places, ("properties", name)) for name, raw in properties.items()})
 
 
-def _taking(raw: Any, where: str, as_type: str = "text") -> Taking:
+def _wrong(places: Places, path: Path, message: str) -> FaultyDocumentError:
+    return FaultyDocumentError([places.fault(path, message)])
+
+
+def _taking(raw: Any, places: Places, at: Path, as_type: str = "text") -> Taking:
     if isinstance(raw, str):
         return Taking(raw, as_type=as_type)
     if not isinstance(raw, dict) or ("column" in raw) == ("value" in raw):
-        raise MappingError(f"{where}: write a column's name, {{column: …}} or {{value: …}}")
-    unknown = set(raw) - {"column", "value", "map", "default", "prefix", "as", "format", "zone"}
-    if unknown:
-        raise MappingError(f"{where}: unknown: {', '.join(sorted(map(str, unknown)))}")
+        raise _wrong(places, at, "write a column's name, {column: …} or {value: …}")
+    for key in raw:
+        if key not in _TAKING:
+            raise _wrong(places, (*at, key), f"unknown; write {', '.join(_TAKING)}")
     if raw.get("as", as_type) not in _AS:
-        raise MappingError(f"{where}.as: write one of {', '.join(_AS)}")
+        raise _wrong(places, (*at, "as"), f"write one of {', '.join(_AS)}")
     values = raw.get("map")
     if values is not None and not isinstance(values, dict):
-        raise MappingError(f"{where}.map: write what is in the column and what it becomes: `{{Won: deal_won}}`")
+        raise _wrong(places, (*at, "map"), "write what is in the column and what it becomes: `{Won: deal_won}`")
     try:
         zone = ZoneInfo(raw["zone"]) if "zone" in raw else None
     except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
-        raise MappingError(f"{where}.zone: {raw['zone']!r} is no time zone: write one such as Europe/Berlin") from None
+        message = f"{raw['zone']!r} is no time zone: write one such as Europe/Berlin"
+        raise _wrong(places, (*at, "zone"), message) from None
     return Taking(
         column=None if "column" not in raw else str(raw["column"]),
         value=raw.get("value"),
-        map=None if values is None else {str(name): value for name, value in values.items()},
+        map=values,
         default=raw.get("default"),
         prefix=str(raw.get("prefix", "")),
         as_type=raw.get("as", as_type),

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 PREFIX = "tl_"
 """What keys made by ``touchline-ingest keys new`` begin with, so that a leaked one can be found by searching."""
@@ -32,6 +32,16 @@ class KeyHash:
 def key_hash(key: str) -> str:
     """The SHA-256 of a key, in hex."""
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+
+
+def key_end(written: str) -> datetime:
+    """From when on a key opens nothing, as the sources file says it: a day or a time, UTC where it names no zone.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    moment = datetime.fromisoformat(written)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
 def presented_key(authorization: str) -> str | None:

@@ -10,6 +10,8 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 from touchline_schemas.times import to_wire
 
+from touchline_ingest.core.keys import key_end
+
 
 class KeysFileError(ValueError):
     """The change can't be made; the text says why and what to do."""
@@ -97,7 +99,7 @@ def _digest(key: Any) -> str:
 
 def _until(key: Any) -> datetime | None:
     value = key.get("until") if isinstance(key, dict) else None
-    return datetime.fromisoformat(str(value)) if value is not None else None
+    return key_end(str(value)) if value is not None else None
 
 
 def _ending(key: Any, until: datetime) -> Any:

@@ -19,16 +19,16 @@
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from touchline_schemas.places import FaultyDocumentError, Places
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE
+from touchline_schemas.yaml_text import read_document
 
-from touchline_ingest.core.keys import KeyHash
+from touchline_ingest.core.keys import KeyHash, key_end
 from touchline_ingest.core.rate import Rate
 from touchline_ingest.core.source_book import KEYED_KINDS, SourceBook, SourceEntry
 from touchline_ingest.core.sources.interface import SourceConfig
@@ -45,7 +45,7 @@ FetchSecret = Callable[[str, str], str]
 
 
 class SourcesFileError(ValueError):
-    """A sources file that can't be used; ``problems`` holds one line each, with what to write instead."""
+    """A sources file that can't be used; ``problems`` holds one each, with its line and what to write instead."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n  ".join(["the sources file is not usable:", *problems]))
@@ -63,27 +63,28 @@ def read_sources(text: str, *, registry: Registry, fetch_secret: FetchSecret) ->
         SourcesFileError: with everything that is wrong, not just the first thing.
     """
     try:
-        document = YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise SourcesFileError([f"{where}not YAML: {error.problem}"]) from None
-    except (YAMLError, ValueError) as error:
-        raise SourcesFileError([f"not YAML: {error}"]) from None
+        document, places = read_document(text, any_keys=True)
+    except FaultyDocumentError as error:
+        raise SourcesFileError([str(fault) for fault in error.faults]) from None
     entries = document.get("sources") if isinstance(document, dict) else None
     if not isinstance(entries, list) or not entries:
         raise SourcesFileError(["write `sources:` and under it one entry a source: `- {name: shop, kind: api, …}`"])
     problems: list[str] = []
     book: dict[str, SourceEntry] = {}
+    owners: dict[str, str] = {}
     for number, raw in enumerate(entries, 1):
-        reader = _Entry(raw, number, registry, fetch_secret)
+        reader = _Entry(raw, number, places, registry, fetch_secret)
         entry = reader.read()
         if entry is not None and entry.name in book:
             reader.wrong("name", "is used twice; each source needs its own, for ids are unique per source")
+        for key in entry.keys if entry is not None else ():
+            owner = owners.setdefault(key.sha256, entry.name)
+            if owner != entry.name:
+                problem = f"is also the key of {owner!r}: each source needs its own, or nobody can tell them apart"
+                reader.wrong("key_sha256", problem)
         problems += reader.problems
         if entry is not None:
             book[entry.name] = entry
-    problems += _shared_keys(book)
     if problems:
         raise SourcesFileError(problems)
     return SourceBook(book)
@@ -92,26 +93,32 @@ def read_sources(text: str, *, registry: Registry, fetch_secret: FetchSecret) ->
 class _Entry:
     """Reads one entry and collects what is wrong with it."""
 
-    def __init__(self, raw: Any, number: int, registry: Registry, fetch_secret: FetchSecret) -> None:
+    def __init__(self, raw: Any, number: int, places: Places, registry: Registry, fetch_secret: FetchSecret) -> None:
         self.problems: list[str] = []
         self._raw: dict[str, Any] = raw if isinstance(raw, dict) else {}
         self._is_mapping = isinstance(raw, dict)
-        self._where = f"source {number}"
+        self._called = f"source {number}"
+        self._path = ("sources", number - 1)
+        self._places = places
         self._registry = registry
         self._fetch_secret = fetch_secret
 
     def wrong(self, field: str, problem: str) -> None:
-        self.problems.append(f"{self._where}: {field}: {problem}")
+        self.problems.append(f"{self._where(field)}: {field}: {problem}")
+
+    def _where(self, *inside: str) -> str:
+        """Whose entry, and in which line of the file."""
+        return f"{self._called} (line {self._places.line((*self._path, *inside))})"
 
     def read(self) -> SourceEntry | None:
         if not self._is_mapping:
-            self.problems.append(f"{self._where}: write a mapping: {{name: shop, kind: api, key_sha256: …}}")
+            self.problems.append(f"{self._where()}: write a mapping: {{name: shop, kind: api, key_sha256: …}}")
             return None
         name = self._raw.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             self.wrong("name", "write up to 64 letters, digits and any of _ . - , such as shop")
             return None
-        self._where = f"source {name!r}"
+        self._called = f"source {name!r}"
         if name == NOTIFIER_SOURCE:
             self.wrong("name", "is reserved for what the notifier reports: choose another")
         kind = self._raw.get("kind")
@@ -128,7 +135,7 @@ class _Entry:
         config = SourceConfig(name, kind, self._secrets(), self._options())
         source = self._registry.get(kind)
         if source is not None and not self.problems:
-            self.problems += [f"{self._where}: {problem}" for problem in source.check(config)]
+            self.problems += [f"{self._where()}: {problem}" for problem in source.check(config)]
         return SourceEntry(
             name=name,
             kind=kind,
@@ -164,18 +171,11 @@ class _Entry:
     def _moment(self, value: Any) -> datetime | None:
         if value is None:
             return None
-        if isinstance(value, datetime):
-            return value.replace(tzinfo=UTC) if value.tzinfo is None else value
-        if isinstance(value, date):
-            return datetime(value.year, value.month, value.day, tzinfo=UTC)
         try:
-            moment = datetime.fromisoformat(value)
-        except (TypeError, ValueError):
-            moment = None
-        if moment is None or moment.tzinfo is None:
-            self.wrong("until", f"{value!r} is not a time with a zone: write 2026-12-01T00:00:00Z")
+            return key_end(str(value))
+        except ValueError:
+            self.wrong("until", f"{value!r} is not a time: write 2026-12-01T00:00:00Z")
             return None
-        return moment
 
     def _secrets(self) -> tuple[str, ...]:
         raw = self._raw.get("secret")
@@ -257,16 +257,3 @@ class _Entry:
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or parts.query:
             self.wrong("origins", f"{text!r} is not an origin: write scheme and host, such as https://shop.example.org")
         return f"{parts.scheme}://{parts.netloc}".lower()
-
-
-def _shared_keys(book: Mapping[str, SourceEntry]) -> list[str]:
-    owner: dict[str, str] = {}
-    problems = []
-    for entry in book.values():
-        for key in entry.keys:
-            if owner.setdefault(key.sha256, entry.name) != entry.name:
-                problems.append(
-                    f"source {entry.name!r}: key_sha256: is also the key of {owner[key.sha256]!r}: each source needs "
-                    "its own, or nobody can tell them apart"
-                )
-    return problems

@@ -18,6 +18,7 @@ from touchline_runtime import logs, process
 from touchline_runtime.errors import ConfigurationError, Unavailable
 from touchline_runtime.settings import read_settings
 from touchline_schemas.ids import idempotent_touchpoint_id
+from touchline_schemas.places import FaultyDocumentError
 from touchline_schemas.topics import TOUCHPOINTS
 
 from touchline_ingest.adapters.history_file import HistoryFile, Progress, ProgressFile, Row
@@ -25,7 +26,7 @@ from touchline_ingest.adapters.publisher import Publisher
 from touchline_ingest.adapters.sources_watch import load_sources
 from touchline_ingest.core.acceptance import Accepted, Rejected, Terms, judge
 from touchline_ingest.core.bodies import BrokenItem
-from touchline_ingest.core.import_mapping import MappingError, RowError, RowMapping, default_mapping, read_mapping
+from touchline_ingest.core.import_mapping import RowError, RowMapping, default_mapping, read_mapping
 from touchline_ingest.settings import IngestSettings
 
 _BATCH = 1000
@@ -102,11 +103,11 @@ def read_mapping_file(path: Path) -> RowMapping:
         ConfigurationError: it can't be read or used.
     """
     try:
-        return read_mapping(path.read_text(encoding="utf-8"))
+        return read_mapping(path.read_text(encoding="utf-8"), str(path))
     except OSError as error:
         raise ConfigurationError(f"{path} can't be read: {error.strerror}") from None
-    except MappingError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+    except FaultyDocumentError as error:
+        raise ConfigurationError(str(error)) from None
 
 
 async def _import_to_kafka(

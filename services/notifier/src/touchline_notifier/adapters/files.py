@@ -6,10 +6,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from touchline_runtime.errors import ConfigurationError
+from touchline_schemas.places import FaultyDocumentError
+from touchline_schemas.yaml_text import read_document
 
 from touchline_notifier.core.endpoints import Endpoint, parse_endpoints
 from touchline_notifier.core.reading import KnownLifecycle
-from touchline_notifier.core.yaml_text import FaultyFileError, read
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -75,7 +76,7 @@ def read_endpoints(file: Path | None) -> dict[str, Endpoint]:
         raise ConfigurationError(f"TOUCHLINE_ENDPOINTS_FILE={file}: {reason}") from None
     try:
         return parse_endpoints(text, str(file), environ=os.environ, read_file=read_beside)
-    except FaultyFileError as error:
+    except FaultyDocumentError as error:
         lines = "\n  ".join(str(error).splitlines())
         raise ConfigurationError(f"the endpoints file is wrong:\n  {lines}") from None
 
@@ -85,8 +86,8 @@ def own_lifecycles(folder: Path | None) -> list[KnownLifecycle]:
     found = []
     for path, text in texts_of(folder, "TOUCHLINE_LIFECYCLES_DIR") if folder is not None else []:
         try:
-            value = read(text, path).value
-        except FaultyFileError:
+            value = read_document(text, path).value
+        except FaultyDocumentError:
             continue
         if isinstance(value, dict) and isinstance(value.get("lifecycle"), str):
             stages = [*(value.get("stages") or []), *(value.get("off_path") or [])]

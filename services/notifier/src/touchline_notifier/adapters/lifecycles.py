@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from touchline_runtime import kafka
 from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.facts import LifecycleDefined
+from touchline_schemas.places import Fault
 from touchline_schemas.topics import LIFECYCLES
 
 from touchline_notifier.core.reading import KnownLifecycle
-from touchline_notifier.core.yaml_text import Fault
 
 log = structlog.get_logger(__name__)
 

@@ -1,11 +1,12 @@
 """The plays and endpoints of a notifier, read from its files and found sound."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 from touchline_runtime.errors import ConfigurationError
+from touchline_schemas.places import Fault
 
 from touchline_notifier.adapters.channels.registry import check_endpoints
 from touchline_notifier.adapters.files import own_lifecycles, play_texts, read_endpoints, shipped_plays, texts_of
@@ -21,7 +22,6 @@ from touchline_notifier.core.reading import (
     read_plays,
     with_endpoint,
 )
-from touchline_notifier.core.yaml_text import Fault
 from touchline_notifier.settings import NotifierSettings
 
 log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ def read_rulebook(settings: NotifierSettings, channels: Mapping[str, Channel], *
     if to_run and (wrong or faults):
         # What the engine alone knows can't be asked for yet. What is known here is said at the same time.
         faults += [
-            replace(fault, message=f"{fault.message} (built in, and in TOUCHLINE_LIFECYCLES_DIR; the engine not asked)")
+            fault._replace(message=f"{fault.message} (built in, and in TOUCHLINE_LIFECYCLES_DIR; the engine not asked)")
             for fault in check_lifecycles(reading, known_here(settings))
         ]
     if wrong or faults:

@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from touchline_schemas.facts import MoveKind
-
-from touchline_notifier.core.yaml_text import Document, Fault, FaultyFileError, read
+from touchline_schemas.places import Fault, FaultyDocumentError, Places, written_path
+from touchline_schemas.yaml_text import read_document
 
 FactName = Literal["stage-changed", "customer-stalled", "customer-recovered", "customer-merged", "customer-erased"]
 
@@ -113,26 +113,26 @@ def parse_endpoints(
     """Read an endpoints file: name → endpoint.
 
     Raises:
-        FaultyFileError: with file, line, path and what to write, one line for everything that is wrong.
+        FaultyDocumentError: with file, line, path and what to write, one line for everything that is wrong.
     """
-    document = read(text, file)
-    entries = document.value.get("endpoints") if isinstance(document.value, dict) else None
+    document, places = read_document(text, file)
+    entries = document.get("endpoints") if isinstance(document, dict) else None
     if not isinstance(entries, list):
-        raise FaultyFileError([document.fault([], "write a list under `endpoints:`")])
+        raise FaultyDocumentError([places.fault([], "write a list under `endpoints:`")])
     faults: list[Fault] = []
-    for key in document.value:
+    for key in document:
         if key != "endpoints":
-            faults.append(document.fault([key], "unknown: the file has `endpoints:` alone"))
+            faults.append(places.fault([key], "unknown: the file has `endpoints:` alone"))
     endpoints: dict[str, Endpoint] = {}
     for index, entry in enumerate(entries):
-        endpoint = _parse_one(document, index, entry, environ, read_file, faults)
+        endpoint = _parse_one(places, index, entry, environ, read_file, faults)
         if endpoint is None:
             continue
         if endpoint.name in endpoints:
-            faults.append(document.fault(["endpoints", index, "name"], f"there are two endpoints {endpoint.name!r}"))
+            faults.append(places.fault(["endpoints", index, "name"], f"there are two endpoints {endpoint.name!r}"))
         endpoints[endpoint.name] = endpoint
     if faults:
-        raise FaultyFileError(faults)
+        raise FaultyDocumentError(faults)
     return endpoints
 
 
@@ -140,7 +140,7 @@ _SECRET_PATHS = (("secret",), ("url",), ("smtp", "password"))
 
 
 def _parse_one(
-    document: Document,
+    places: Places,
     index: int,
     entry: Any,
     environ: Mapping[str, str],
@@ -148,7 +148,7 @@ def _parse_one(
     faults: list[Fault],
 ) -> Endpoint | None:
     if not isinstance(entry, dict):
-        faults.append(document.fault(["endpoints", index], "write {name: …, url: …, secret: …}"))
+        faults.append(places.fault(["endpoints", index], "write {name: …, url: …, secret: …}"))
         return None
     before = len(faults)
     entry = {**entry, "smtp": dict(entry["smtp"])} if isinstance(entry.get("smtp"), dict) else dict(entry)
@@ -158,7 +158,7 @@ def _parse_one(
             try:
                 holder[path[-1]] = _resolved(holder[path[-1]], environ, read_file)
             except _UnresolvedError as error:
-                faults.append(document.fault(["endpoints", index, *path], str(error)))
+                faults.append(places.fault(["endpoints", index, *path], str(error)))
     if len(faults) > before:
         return None
     try:
@@ -169,5 +169,5 @@ def _parse_one(
             if problem["type"] == "extra_forbidden":
                 known = sorted(field.alias or name for name, field in Endpoint.model_fields.items())
                 message = f"unknown: known are {', '.join(known)} (what another channel needs goes under options)"
-            faults.append(document.fault(["endpoints", index, *problem["loc"]], message))
+            faults.append(places.fault(["endpoints", index, *written_path(entry, problem["loc"])], message))
         return None

@@ -6,12 +6,13 @@ from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from touchline_schemas.places import Fault, FaultyDocumentError, Places, written_path
+from touchline_schemas.yaml_text import Document, read_document
 
 from touchline_notifier.core.endpoints import Endpoint
 from touchline_notifier.core.play import Play
 from touchline_notifier.core.rendering import RenderingError, Templates
 from touchline_notifier.core.samples import EVERYTHING_KNOWN, NOTHING_KNOWN, sample_actions
-from touchline_notifier.core.yaml_text import Document, Fault, FaultyFileError, read
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class Reading:
 
     plays: dict[str, Play] = field(default_factory=dict)
     faulty: dict[str, Play] = field(default_factory=dict)
-    documents: dict[str, Document] = field(default_factory=dict)
+    places: dict[str, Places] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
 
@@ -45,12 +46,13 @@ def read_plays(files: Iterable[tuple[str, str]]) -> Reading:
     result = Reading()
     for file, text in files:
         try:
-            document = read(text, file)
-        except FaultyFileError as error:
+            document = read_document(text, file)
+        except FaultyDocumentError as error:
             result.faults.extend(error.faults)
             continue
         if not isinstance(document.value, dict):
-            result.faults.append(document.fault([], "write a play: `play: its-name`, `when: {…}`, `action: {…}`"))
+            advice = "write a play: `play: its-name`, `when: {…}`, `action: {…}`"
+            result.faults.append(document.places.fault((), advice))
             continue
         try:
             play = Play.model_validate(document.value)
@@ -58,12 +60,12 @@ def read_plays(files: Iterable[tuple[str, str]]) -> Reading:
             result.faults.extend(_explained(document, error))
             _keep_the_rest(document, error, result)
             continue
-        if play.play in result.documents:
-            other = result.documents[play.play].file
-            result.faults.append(document.fault(["play"], f"{other} has a play {play.play!r} already: rename one"))
+        if play.play in result.places:
+            message = f"{result.places[play.play].file} has a play {play.play!r} already: rename one"
+            result.faults.append(document.places.fault(["play"], message))
             continue
-        result.plays[play.play], result.documents[play.play] = play, document
-        _try_templates(play, document, result)
+        result.plays[play.play], result.places[play.play] = play, document.places
+        _try_templates(play, document.places, result)
     return result
 
 
@@ -74,15 +76,15 @@ def _keep_the_rest(document: Document, error: ValidationError, result: Reading) 
         play = Play.model_validate({name: value for name, value in document.value.items() if name not in faulty})
     except ValidationError:
         return
-    if play.play not in result.documents:
-        result.faulty[play.play], result.documents[play.play] = play, document
-        _try_templates(play, document, result)
+    if play.play not in result.places:
+        result.faulty[play.play], result.places[play.play] = play, document.places
+        _try_templates(play, document.places, result)
 
 
 def _explained(document: Document, error: ValidationError) -> list[Fault]:
     faults: dict[tuple[object, ...], Fault] = {}
     for problem in error.errors():
-        path = _written_path(document.value, problem["loc"])
+        path = written_path(document.value, problem["loc"])
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             known = _names_at(path[:-1])
@@ -91,21 +93,8 @@ def _explained(document: Document, error: ValidationError) -> list[Fault]:
             message = f"unknown: {hint}known are {', '.join(known)}"
         elif problem["type"] == "missing":
             message = "is missing"
-        faults.setdefault((*path, problem["type"]), document.fault(path, message))
+        faults.setdefault((*path, problem["type"]), document.places.fault(path, message))
     return list(faults.values())
-
-
-def _written_path(value: Any, location: Sequence[int | str]) -> list[int | str]:
-    """The part of pydantic's location that was written in the file (it adds names of types, and lists of one)."""
-    path: list[int | str] = []
-    for index, step in enumerate(location):
-        inside = isinstance(value, Mapping) and step in value
-        if inside or (isinstance(value, list) and isinstance(step, int) and step < len(value)):
-            value = value[step]
-        elif index < len(location) - 1 or not isinstance(value, Mapping):
-            continue
-        path.append(step)
-    return path
 
 
 def _names_at(path: Sequence[int | str]) -> list[str]:
@@ -123,16 +112,15 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
 
 
-def _try_templates(play: Play, document: Document, result: Reading) -> None:
+def _try_templates(play: Play, places: Places, result: Reading) -> None:
     templates = Templates()
     actions = list(sample_actions(play))
     for action in actions:
         try:
             templates.render(play, action, EVERYTHING_KNOWN)
         except RenderingError as error:
-            where, _, message = str(error).partition(": ")
             kind = action.fact.move or action.fact.type
-            result.faults.append(document.fault(where.split("."), f"{message} (tried with a fact of kind {kind})"))
+            result.faults.append(places.fault(error.path, f"{error.message} (tried with a fact of kind {kind})"))
             result.plays.pop(play.play, None)
             result.faulty[play.play] = play
             return
@@ -140,9 +128,8 @@ def _try_templates(play: Play, document: Document, result: Reading) -> None:
         try:
             templates.render(play, action, NOTHING_KNOWN)
         except RenderingError as error:
-            where, _, message = str(error).partition(": ")
-            advice = f"{message}, for a customer of whom it isn't known: write | default(…), or ask for it under if"
-            result.warnings.append(document.fault(where.split("."), advice))
+            message = f"{error.message}, for a customer of whom it isn't known"
+            result.warnings.append(places.fault(error.path, message, "write | default(…), or ask for it under if"))
 
 
 def check_lifecycles(reading: Reading, known: Iterable[KnownLifecycle]) -> list[Fault]:
@@ -150,12 +137,12 @@ def check_lifecycles(reading: Reading, known: Iterable[KnownLifecycle]) -> list[
     stages = {lifecycle.name: lifecycle.stages for lifecycle in known}
     faults: list[Fault] = []
     for name, play in [*reading.plays.items(), *reading.faulty.items()]:
-        document = reading.documents[name]
+        places = reading.places[name]
         for lifecycle in play.when.lifecycle:
             if lifecycle not in stages:
                 names = ", ".join(sorted(stages)) or "none yet"
                 message = f"there is no lifecycle {lifecycle!r}: known are {names}"
-                faults.append(document.fault(["when", "lifecycle"], message))
+                faults.append(places.fault(["when", "lifecycle"], message))
         there = {stage for lifecycle in play.when.lifecycle or stages for stage in stages.get(lifecycle, ())}
         if not all(lifecycle in stages for lifecycle in play.when.lifecycle):
             continue
@@ -164,7 +151,7 @@ def check_lifecycles(reading: Reading, known: Iterable[KnownLifecycle]) -> list[
                 if stage not in there:
                     where = " or ".join(play.when.lifecycle) or "any lifecycle"
                     message = f"there is no stage {stage!r} in {where}: known are {', '.join(sorted(there))}"
-                    faults.append(document.fault(["when", key], message))
+                    faults.append(places.fault(["when", key], message))
     return faults
 
 
@@ -179,16 +166,16 @@ def check_play_endpoints(
     faults: list[Fault] = []
     installed = sorted(channels)
     for name, play in [*reading.plays.items(), *reading.faulty.items()]:
-        document, action = reading.documents[name], play.action
+        places, action = reading.places[name], play.action
         if action.channel not in installed:
             message = f"there is no channel {action.channel!r}: known are {', '.join(installed)}"
-            faults.append(document.fault(["action", "channel"], message))
+            faults.append(places.fault(["action", "channel"], message))
             continue
         of_channel = sorted(one.name for one in endpoints.values() if one.type == action.channel)
         listed = ", ".join(of_channel) or "none"
         if action.endpoint is None and len(of_channel) != 1:
             message = f"write endpoint: the {action.channel} endpoints in {named} are: {listed}"
-            faults.append(document.fault(["action"], message))
+            faults.append(places.fault(["action"], message))
         elif action.endpoint is not None and action.endpoint not in of_channel:
             other = endpoints.get(action.endpoint)
             message = (
@@ -196,7 +183,7 @@ def check_play_endpoints(
                 if other
                 else f"there is no endpoint {action.endpoint!r} in {named}; of type {action.channel} there is: {listed}"
             )
-            faults.append(document.fault(["action", "endpoint"], message))
+            faults.append(places.fault(["action", "endpoint"], message))
     return faults
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from touchline_schemas.places import Path, describe_path
 from touchline_schemas.times import to_wire
 from touchline_schemas.touchpoint import unstorable
 
@@ -21,7 +22,12 @@ _MAX_SUBJECT = 500
 
 
 class RenderingError(ValueError):
-    """A template can't be rendered for this customer; the text says which and why."""
+    """A template can't be rendered for this customer; the text says which (`path` in the play) and why (`message`)."""
+
+    def __init__(self, where: Path, message: str) -> None:
+        self.path: Path = ("action", *where)
+        self.message = message
+        super().__init__(f"{describe_path(self.path)}: {message}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,48 +67,48 @@ class Templates:
         spec = play.action
         link = self._unsubscribe_link(action.customer_id, play.limits.consent_channel or action.channel)
         context = {**customer, **_of_fact(action), "play": play.play, "unsubscribe_url": link}
-        subject = self._text("subject", spec.subject, context)
+        subject = self._text(("subject",), spec.subject, context)
         return Rendered(
             to=spec.to or customer.get("email"),
             # What goes to the company itself, or has to be sent anyway, offers no way out.
             unsubscribe_url=None if spec.to or play.transactional else link,
             # A header is one line, whatever a trait contains.
             subject=None if subject is None else " ".join(subject.split())[:_MAX_SUBJECT],
-            text=self._text("body", spec.body, context),
-            html=self._text("html", spec.html, context, html=True),
-            data={name: self._value(f"data.{name}", value, context) for name, value in spec.data.items()},
+            text=self._text(("body",), spec.body, context),
+            html=self._text(("html",), spec.html, context, html=True),
+            data={name: self._value(("data", name), value, context) for name, value in spec.data.items()},
             headers={
-                name: " ".join((self._text(f"headers.{name}", value, context) or "").split())
+                name: " ".join((self._text(("headers", name), value, context) or "").split())
                 for name, value in spec.headers.items()
             },
         )
 
-    def _value(self, where: str, value: Any, context: Mapping[str, Any]) -> Any:
+    def _value(self, where: Path, value: Any, context: Mapping[str, Any]) -> Any:
         if isinstance(value, str):
             return self._text(where, value, context)
         if isinstance(value, Mapping):
-            return {name: self._value(f"{where}.{name}", item, context) for name, item in value.items()}
+            return {name: self._value((*where, name), item, context) for name, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self._value(f"{where}.{index}", item, context) for index, item in enumerate(value)]
+            return [self._value((*where, index), item, context) for index, item in enumerate(value)]
         return value
 
-    def _text(self, where: str, template: str | None, context: Mapping[str, Any], *, html: bool = False) -> str | None:
+    def _text(self, where: Path, template: str | None, context: Mapping[str, Any], *, html: bool = False) -> str | None:
         if template is None:
             return None
         environment = self._html if html else self._plain
         try:
             text = environment.from_string(template).render(context)
         except SecurityError as error:
-            raise RenderingError(f"action.{where}: not allowed in a template: {error}") from None
+            raise RenderingError(where, f"not allowed in a template: {error}") from None
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-            raise RenderingError(f"action.{where}: {error}") from None
+            raise RenderingError(where, f"{error}") from None
         except (OverflowError, MemoryError, RecursionError) as error:
-            raise RenderingError(f"action.{where}: the template asks for too much: {type(error).__name__}") from None
+            raise RenderingError(where, f"the template asks for too much: {type(error).__name__}") from None
         why = unstorable(text)
         if why:
-            raise RenderingError(f"action.{where}: {why}")
+            raise RenderingError(where, f"{why}")
         if len(text.encode()) > _MAX_TEXT:
-            raise RenderingError(f"action.{where}: longer than {_MAX_TEXT} bytes")
+            raise RenderingError(where, f"longer than {_MAX_TEXT} bytes")
         return text
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from touchline_runtime.errors import ConfigurationError
+from touchline_schemas.places import FaultyDocumentError
 
 from touchline_stage_engine import builtin
 from touchline_stage_engine.core.definition import Definition
-from touchline_stage_engine.core.problems import DefinitionError
 from touchline_stage_engine.core.reading import read_definition
 
 DEFAULT = ("service-cycle", "reach-to-loyalty")
@@ -37,7 +37,7 @@ def read_folder(folder: Path | None) -> list[Written]:
         try:
             text = path.read_text(encoding="utf-8")
             found.append(Written(read_definition(text, str(path)), text, str(path)))
-        except DefinitionError as error:
+        except FaultyDocumentError as error:
             problems.append(str(error))
         except (OSError, UnicodeDecodeError) as error:
             problems.append(f"{path}: can't be read: {error}")

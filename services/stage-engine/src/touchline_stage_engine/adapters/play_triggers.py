@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from touchline_runtime.errors import ConfigurationError
+from touchline_schemas.places import FaultyDocumentError
+from touchline_schemas.yaml_text import read_document
 
-from touchline_stage_engine.core.document import read_document
-from touchline_stage_engine.core.problems import DefinitionError
 from touchline_stage_engine.core.simulation import Trigger
 
 FACTS = ("stage-changed", "customer-stalled", "customer-recovered")
@@ -28,7 +28,7 @@ def read_triggers(folder: Path) -> list[Trigger]:
         try:
             document, _ = read_document(path.read_text(encoding="utf-8"), str(path))
             triggers.append(_trigger(document))
-        except DefinitionError as error:
+        except FaultyDocumentError as error:
             problems.append(str(error))
         except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
             problems.append(f"{path}: {error}")

@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from touchline_schemas.places import Fault, FaultyDocumentError, Path, Places, written_path
+from touchline_schemas.yaml_text import read_document
 
 from touchline_stage_engine.core.checks import check
 from touchline_stage_engine.core.definition import (
@@ -16,8 +18,6 @@ from touchline_stage_engine.core.definition import (
     Stage,
     StallPatience,
 )
-from touchline_stage_engine.core.document import read_document
-from touchline_stage_engine.core.problems import DefinitionError, Path, Places, Problem
 
 _TYPE_NAMES = {
     "string_type": "a text (in quotes if it looks like a number, or like true and false)",
@@ -35,38 +35,37 @@ def read_definition(text: str, file: str) -> Definition:
     """Read one lifecycle's YAML; `file` is the name that messages carry.
 
     Raises:
-        DefinitionError: with everything that is wrong, when it is not YAML 1.2, not of the shape, or has no sound
+        FaultyDocumentError: with everything that is wrong, when it is not YAML 1.2, not of the shape, or has no sound
             meaning (see `checks`).
     """
     value, places = read_document(text, file)
     if not isinstance(value, dict):
-        raise DefinitionError(
-            [places.problem((), "is no lifecycle", "write keys and values: lifecycle:, version:, stages:")]
-        )
+        message = "is empty" if value is None else "is no lifecycle"
+        raise FaultyDocumentError([places.fault((), message, "write keys and values: lifecycle:, version:, stages:")])
     try:
         definition = Definition.model_validate(value)
     except ValidationError as error:
-        raise DefinitionError(_problems(error, value, places)) from None
-    problems = check(definition, places)
-    if problems:
-        raise DefinitionError(problems)
+        raise FaultyDocumentError(_faults(error, value, places)) from None
+    faults = check(definition, places)
+    if faults:
+        raise FaultyDocumentError(faults)
     return definition
 
 
-def _problems(error: ValidationError, document: Any, places: Places) -> list[Problem]:
-    """One problem a place: where several forms would do, pydantic tells of each that the value is not."""
-    by_path: dict[str, Problem] = {}
+def _faults(error: ValidationError, document: Any, places: Places) -> list[Fault]:
+    """One fault a place: where several forms would do, pydantic tells of each that the value is not."""
+    by_path: dict[str, Fault] = {}
     for details in error.errors():
-        problem = _problem(details, document, places)
-        known = by_path.setdefault(problem.path, problem)
-        if known.message == problem.message and problem.instead not in known.instead:
-            instead = f"{known.instead}, or {problem.instead.removeprefix('write ')}"
-            by_path[problem.path] = known._replace(instead=instead)
+        fault = _fault(details, document, places)
+        known = by_path.setdefault(fault.path, fault)
+        if known.message == fault.message and fault.instead not in known.instead:
+            instead = f"{known.instead}, or {fault.instead.removeprefix('write ')}"
+            by_path[fault.path] = known._replace(instead=instead)
     return list(by_path.values())
 
 
-def _problem(details: ErrorDetails, document: Any, places: Places) -> Problem:
-    path, kind, context = _path(details["loc"], document), details["type"], details.get("ctx", {})
+def _fault(details: ErrorDetails, document: Any, places: Places) -> Fault:
+    path, kind, context = written_path(document, details["loc"]), details["type"], details.get("ctx", {})
     message, instead = details["msg"], "see the JSON Schema of lifecycles"
     if kind == "extra_forbidden":
         message, instead = _unknown_key(path, details["input"])
@@ -87,23 +86,7 @@ def _problem(details: ErrorDetails, document: Any, places: Places) -> Problem:
         message, instead = f"is {_shown(details['input'])}", f"write {context['le']} or less"
     elif kind in ("too_short", "string_too_short"):
         message, instead = "is empty", "write at least one, or leave the key out"
-    return places.problem(path, message, instead)
-
-
-def _path(location: tuple[str | int, ...], document: Any) -> Path:
-    """The location in the document: pydantic also names the branch of a union it tried, which is not there."""
-    path: list[str | int] = []
-    here = document
-    for place, step in enumerate(location):
-        is_there = (isinstance(here, dict) and step in here) or (
-            isinstance(here, list) and isinstance(step, int) and step < len(here)
-        )
-        if is_there:
-            here = here[step]
-            path.append(step)
-        elif place == len(location) - 1 and isinstance(here, dict) and isinstance(step, str):
-            path.append(step)
-    return tuple(path)
+    return places.fault(path, message, instead)
 
 
 def _shown(value: Any) -> str:
@@ -140,8 +123,6 @@ def _unknown_key(path: Path, value: Any) -> tuple[str, str]:
         shape = _SHAPES.get(names[-1], Definition)
     known = _keys(shape)
     close = difflib.get_close_matches(str(key), known, n=1)
-    if key == "<<":
-        return "merge keys are not part of YAML 1.2", "write the keys out"
     word = "operator" if shape is Operators else "key"
     if close and shape is not Operators:
         return f"is no known {word}", f"did you mean {close[0]}?"

@@ -78,15 +78,16 @@ def migrate() -> None:
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="A lifecycle definition (YAML).")]) -> None:
     """Check a lifecycle definition, and draw it as a diagram (Mermaid)."""
+    from touchline_schemas.places import FaultyDocumentError
+
     from touchline_stage_engine.core.mermaid import draw
-    from touchline_stage_engine.core.problems import DefinitionError
     from touchline_stage_engine.core.reading import read_definition
 
     try:
         definition = read_definition(file.read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:
         process.fail(f"{file} can't be read: {error}")
-    except DefinitionError as error:
+    except FaultyDocumentError as error:
         process.fail(str(error))
     Console(stderr=True).print(
         f"[green]ok[/]: {definition.lifecycle} version {definition.version}, {len(definition.every_stage)} stages"

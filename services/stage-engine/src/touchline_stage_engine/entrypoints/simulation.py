@@ -12,6 +12,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from touchline_runtime.errors import ConfigurationError
+from touchline_schemas.places import FaultyDocumentError
 from touchline_schemas.times import from_micros, parse_micros, to_wire
 
 from touchline_stage_engine import builtin
@@ -22,7 +23,6 @@ from touchline_stage_engine.adapters.recorded_history import HistoryFile, Record
 from touchline_stage_engine.core.compile import compile_definition
 from touchline_stage_engine.core.definition import Definition
 from touchline_stage_engine.core.fold import Fold
-from touchline_stage_engine.core.problems import DefinitionError
 from touchline_stage_engine.core.reading import read_definition
 from touchline_stage_engine.core.simulation import Simulation
 from touchline_stage_engine.core.timeline import Timeline
@@ -95,7 +95,7 @@ def _definition(file: Path) -> Definition:
         return read_definition(file.read_text(encoding="utf-8"), str(file))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{file} can't be read: {error}") from None
-    except DefinitionError as error:
+    except FaultyDocumentError as error:
         raise ConfigurationError(str(error)) from None
 
 

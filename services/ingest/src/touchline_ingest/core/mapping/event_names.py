@@ -7,7 +7,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from ruamel.yaml import YAML
+from touchline_schemas.yaml_text import read_document
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _BETWEEN_WORDS = re.compile(r"[^A-Za-z0-9]+")
@@ -86,6 +86,7 @@ def check_events(overrides: Any) -> list[str]:
 @cache
 def shipped_event_names() -> EventNames:
     """The table that ships with this package (``event_names.yaml``)."""
-    text = files("touchline_ingest.core.mapping").joinpath("event_names.yaml").read_text(encoding="utf-8")
-    by_type: dict[str, list[str]] = YAML(typ="safe", pure=True).load(text)
+    file = "event_names.yaml"
+    text = files("touchline_ingest.core.mapping").joinpath(file).read_text(encoding="utf-8")
+    by_type: dict[str, list[str]] = read_document(text, file).value
     return EventNames({name: type_name for type_name, names in by_type.items() for name in names})
