@@ -92,9 +92,34 @@ def test_a_cell_that_makes_no_sense_names_its_column(row: dict[str, str], said: 
         ("fields: {}\nproperties: [a]", "properties"),
     ],
 )
-def test_a_mapping_that_makes_no_sense_is_refused_with_the_place(text: str, said: str) -> None:
+def test_a_mapping_that_makes_no_sense_is_refused_with_what_to_write(text: str, said: str) -> None:
     with pytest.raises(FaultyDocumentError, match=said):
         read_mapping(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("fields:\n  type: a\n  type: b", "map.yaml:3: fields.type: is written twice; keep one of the two"),
+        ("fields:\n  machine: {column: a,\n    as: money}", "map.yaml:3: fields.machine.as: write one of text"),
+        (
+            "fields: {}\nproperties:\n  a: {column: b, formt: c}",
+            "map.yaml:3: properties.a.formt: unknown; write column",
+        ),
+        ("fields: {}\nfilter: a", "map.yaml:2: filter: unknown; write fields and properties"),
+        ("", "map.yaml:1: write `fields:`"),
+    ],
+)
+def test_it_is_told_with_file_and_line(text: str, said: str) -> None:
+    with pytest.raises(FaultyDocumentError) as caught:
+        read_mapping(text, "map.yaml")
+    assert said in str(caught.value)
+
+
+def test_values_of_a_column_may_look_like_numbers() -> None:
+    mapping = read_mapping("fields: {type: {column: code, map: {1: purchased, 007: renewed, true: upgraded}}}")
+    drafts = [mapping.draft({"code": code})["type"] for code in ("1", "007", "true")]
+    assert drafts == ["purchased", "renewed", "upgraded"]
 
 
 CSV = (

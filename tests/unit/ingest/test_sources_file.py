@@ -86,7 +86,7 @@ def test_what_is_no_field_of_ours_is_an_option_of_the_kind() -> None:
         ("{name: s, kind: sengrid}", "did you mean sendgrid"),
         ("{name: s, kind: api}", "keys new"),
         ("{name: s, kind: api, key_sha256: secret}", "64 hex digits"),
-        ("{name: s, kind: api, key_sha256: {sha256: '" + HASH + "', until: soon}}", "not a time: write 2026-12-01T00:00:00Z"),
+        ("{name: s, kind: api, key_sha256: {sha256: '" + HASH + "', until: soon}}", "not a time: write 2026-12"),
         ("{name: s, kind: stripe, key_sha256: '" + HASH + "'}", "means nothing"),
         ("{name: s, kind: standard-webhooks, secret: {env: MISSING}}", "MISSING is not set"),
         ("{name: s, kind: standard-webhooks, secret: {enf: X}}", "{env: NAME}"),
@@ -119,6 +119,49 @@ def test_two_sources_share_neither_name_nor_key() -> None:
 @pytest.mark.parametrize("text", ["", "sources:", "sources: []", "other: 1", "[", "sources:\n\t- x", "42"])
 def test_a_file_without_sources_is_refused(text: str) -> None:
     assert problems(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "sources:\n  - {name: a,\n    kind: api, kind: web}",
+            "line 3: sources[0].kind: is written twice; keep one of the two",
+        ),
+        ("sources: [", "line 1: not YAML: "),
+        ("sources:\n\t- x", "line 2: not YAML: "),
+        ("sources:\n  - {name: a, kind: stripe, secret: !env KEY}", "line 2: sources[0].secret: has the tag !env"),
+        (
+            "sources:\n  - &a {name: a}\n  - {<<: *a, kind: api}",
+            "line 3: sources[1].<<: merge keys are not part of YAML",
+        ),
+        (
+            "sources:\n  - name: a\n    kind: api\n    max_bytes: -1",
+            "source 'a' (line 4): max_bytes: write a whole number",
+        ),
+        ("sources:\n  - name: a\n    kind: api", "source 'a' (line 2): key_sha256: is missing"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(text: str, said: str) -> None:
+    assert said in problems(text)
+
+
+def test_event_names_may_look_like_numbers() -> None:
+    text = (
+        f"sources:\n  - {{name: s, kind: segment, key_sha256: '{HASH}', events: {{404: page_missing, true: agreed}}}}"
+    )
+    assert book(text).entries["s"].config.options == {"events": {"404": "page_missing", "true": "agreed"}}
+
+
+@pytest.mark.parametrize(
+    "until", ["2026-03-02", "2026-03-02T00:00:00", "'2026-03-02 00:00:00'", "2026-03-02T02:00:00+02:00"]
+)
+def test_a_key_ends_at_a_day_or_a_time_in_utc_unless_it_says_otherwise(until: str) -> None:
+    text = f"sources:\n  - {{name: s, kind: api, key_sha256: [{{sha256: '{HASH}', until: {until}}}]}}\n"
+    rotated = with_new_key(text, name="s", kind="api", sha256=key_hash("n"), now=NOW, overlap=timedelta(days=7))
+    for found in (book(text), book(rotated)):
+        assert found.opened_by("k", "touchpoints", datetime(2026, 3, 1, 23, 59, tzinfo=UTC))
+        assert not found.opened_by("k", "touchpoints", datetime(2026, 3, 2, tzinfo=UTC))
 
 
 def test_names_are_read_as_yaml_one_point_two() -> None:

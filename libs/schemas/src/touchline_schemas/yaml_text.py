@@ -13,11 +13,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
+from ruamel.yaml.resolver import VersionedResolver
+from ruamel.yaml.tag import Tag
 
 from touchline_schemas.places import Fault, FaultyDocumentError, Path, Places
 
-_STANDARD_TAGS = "tag:yaml.org,2002:"
-_STRING_TAG = f"{_STANDARD_TAGS}str"
+_PLAIN = Tag(suffix="plain")
+_STRING = "tag:yaml.org,2002:str"
+_TAGS = {str(_PLAIN), *(f"tag:yaml.org,2002:{name}" for name in ("str", "seq", "map", "null", "bool", "int", "float"))}
 _NULL = re.compile(r"null|Null|NULL|~|")
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
@@ -53,7 +56,9 @@ def read_document(text: str, file: str = "", *, any_keys: bool = False) -> Docum
 
     reader = _Reader(file, any_keys=any_keys)
     try:
-        node = YAML(typ="safe", pure=True).compose(text)
+        yaml = YAML(typ="safe", pure=True)
+        yaml.Resolver = _LeavesScalarsToUs
+        node = yaml.compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "cannot be read"
@@ -73,9 +78,18 @@ def read_document(text: str, file: str = "", *, any_keys: bool = False) -> Docum
     return Document(value, Places(file, reader.lines))
 
 
+class _LeavesScalarsToUs(VersionedResolver):
+    """Marks what is written without quotes and tag as plain, rather than guess its type by the version it is in."""
+
+    def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+        if kind is ScalarNode and implicit[0]:
+            return _PLAIN
+        return super().resolve(kind, value, (False, True))
+
+
 def _scalar(node: ScalarNode) -> Any:
     text: str = node.value
-    if node.style in ("'", '"', "|", ">") or node.tag == _STRING_TAG:
+    if node.tag == _STRING:
         return text
     if _NULL.fullmatch(text):
         return None
@@ -101,7 +115,7 @@ class _Reader:
 
     def value(self, node: Node, path: Path) -> Any:
         self.lines.setdefault(path, node.start_mark.line + 1)
-        if node.tag and not node.tag.startswith(_STANDARD_TAGS):
+        if node.tag not in _TAGS:
             self._fault(path, f"has the tag {node.tag}, and tags mean nothing here", "write a plain value")
             return None
         if isinstance(node, ScalarNode):
@@ -130,7 +144,7 @@ class _Reader:
             key: str = key_node.value
             at = (*path, key)
             self.lines[at] = key_node.start_mark.line + 1
-            if key == "<<" and key_node.style is None:
+            if key == "<<" and key_node.tag == str(_PLAIN):
                 self._fault(at, "merge keys are not part of YAML 1.2", "write the keys out")
             elif not (self._any_keys or isinstance(_scalar(key_node), str)):
                 self._fault(at, "a key must be a text", "put it in quotes")

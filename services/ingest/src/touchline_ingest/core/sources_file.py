@@ -77,14 +77,14 @@ def read_sources(text: str, *, registry: Registry, fetch_secret: FetchSecret) ->
         entry = reader.read()
         if entry is not None and entry.name in book:
             reader.wrong("name", "is used twice; each source needs its own, for ids are unique per source")
-        for key in entry.keys if entry is not None else ():
-            owner = owners.setdefault(key.sha256, entry.name)
-            if owner != entry.name:
-                problem = f"is also the key of {owner!r}: each source needs its own, or nobody can tell them apart"
-                reader.wrong("key_sha256", problem)
-        problems += reader.problems
         if entry is not None:
+            for key in entry.keys:
+                owner = owners.setdefault(key.sha256, entry.name)
+                if owner != entry.name:
+                    problem = f"is also the key of {owner!r}: each source needs its own, or nobody can tell them apart"
+                    reader.wrong("key_sha256", problem)
             book[entry.name] = entry
+        problems += reader.problems
     if problems:
         raise SourcesFileError(problems)
     return SourceBook(book)
