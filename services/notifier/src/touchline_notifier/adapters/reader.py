@@ -15,13 +15,13 @@ import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 from touchline_runtime import database, kafka
+from touchline_runtime.closing import cancelled_by_us, let_go
 from touchline_runtime.database import UNREACHABLE
 from touchline_runtime.errors import Unavailable
 from touchline_schemas.topics import STAGE_CHANGES, TOUCHPOINTS
 
 from touchline_notifier.adapters import decision_sql as sql
 from touchline_notifier.adapters.barriers import Barriers
-from touchline_notifier.adapters.closing import cancelled_by_us, let_go
 from touchline_notifier.adapters.consuming import build_consumer, reachable
 from touchline_notifier.adapters.decisions import Desk, Tally
 from touchline_notifier.adapters.ownership import NotTheOwnerError, claim, relay_name

@@ -15,11 +15,11 @@ import orjson
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from touchline_runtime import kafka
+from touchline_runtime.closing import cancelled_by_us, let_go
 from touchline_runtime.errors import Unavailable
 from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.topics import RETENTION_ACTIONS, TOPICS
 
-from touchline_notifier.adapters.closing import cancelled_by_us, let_go
 from touchline_notifier.adapters.ownership import NotTheOwnerError, Owned
 
 log = structlog.get_logger(__name__)

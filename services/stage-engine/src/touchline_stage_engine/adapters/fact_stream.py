@@ -13,6 +13,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from touchline_runtime import kafka
+from touchline_runtime.closing import let_go
 from touchline_runtime.errors import Unavailable
 from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.cloudevents import NotACloudEventError, from_headers
@@ -136,10 +137,5 @@ async def _facts(
 
 async def stop_reading(consumer: AIOKafkaConsumer) -> None:
     """Stop a consumer without a group. Where brokers are away, aiokafka's own stop is cancelled by its own tasks."""
-    stopping = asyncio.ensure_future(consumer.stop())
-    await asyncio.wait({stopping}, timeout=_PATIENCE)
-    if not stopping.done():
-        stopping.cancel()
-    elif not stopping.cancelled() and stopping.exception() is None:
-        return
-    await consumer._client.close()
+    if not await let_go(consumer.stop(), _PATIENCE, "stream"):
+        await let_go(consumer._client.close(), 1, "stream-connections")

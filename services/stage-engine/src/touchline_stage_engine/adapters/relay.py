@@ -15,6 +15,7 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, ProducerFenced
 from touchline_runtime import kafka
+from touchline_runtime.closing import let_go
 from touchline_runtime.database import UNREACHABLE
 from touchline_runtime.metrics import Metrics
 from touchline_schemas.partitions import partition_of
@@ -257,10 +258,6 @@ class Relay:
         producer, self._producer = self._producer, None
         if producer is None:
             return
-        try:
-            async with asyncio.timeout(3):
-                await producer.stop()
-        except (KafkaError, OSError, TimeoutError) as error:
-            log.info("relay_stopped_hard", partition=self._partition, error=repr(error))
+        if not await let_go(producer.stop(), 3, f"relay-{self._partition}"):
             # aiokafka waits for answers that never come; the connections at least are to go.
-            await producer.client.close()
+            await let_go(producer.client.close(), 1, f"relay-{self._partition}-connections")
