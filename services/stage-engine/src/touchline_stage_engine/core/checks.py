@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from touchline_schemas.durations import DAY, describe_duration, parse_duration
+from touchline_schemas.places import Fault, Path, Places
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE, STAGE_SET
 
 from touchline_stage_engine.core.compile import resolve_target
@@ -21,7 +22,6 @@ from touchline_stage_engine.core.definition import (
     Rule,
     Stage,
 )
-from touchline_schemas.places import Fault, Path, Places
 from touchline_stage_engine.core.satisfiable import fault_of
 from touchline_stage_engine.core.where import FIELDS, PROPERTIES
 
@@ -152,9 +152,7 @@ class _Checker:
         unknown = list(self._known(at, stage.lapse.to))
         yield from unknown
         if not unknown and resolve_target(self.definition, stage.name, stage.lapse.to) is None:
-            yield self.fault(
-                at, f"a lapse to nowhere: {self._why_nowhere(stage, stage.lapse.to)}", self._other(stage)
-            )
+            yield self.fault(at, f"a lapse to nowhere: {self._why_nowhere(stage, stage.lapse.to)}", self._other(stage))
 
     def _lapse_cycles(self) -> Iterator[Fault]:
         """Stages that lapse round in a circle: time alone would move a customer without end, so it must be slow."""

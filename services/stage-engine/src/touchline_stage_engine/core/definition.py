@@ -19,9 +19,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema
 from touchline_schemas.durations import PATTERN, parse_duration
+from touchline_schemas.operators import Scalar
 from touchline_schemas.times import parse_instant
-
-from touchline_stage_engine.core.where import Scalar
 
 ANY_TYPE = "*"
 NEXT = "next"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from touchline_stage_engine.core.where import same, satisfies
+from touchline_schemas.operators import same, satisfies
 
 Fault: TypeAlias = tuple[str, str]
 """(what is wrong, what to write instead)"""
