@@ -1,12 +1,11 @@
 """What a YAML text says, where each part of it stands, and what is refused."""
 
-from io import StringIO
+import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ruamel.yaml import YAML
 from touchline_schemas.places import Fault, FaultyDocumentError, Places, describe_path, written_path
 from touchline_schemas.yaml_text import read_document
 
@@ -101,17 +100,20 @@ def test_where_keys_are_names_of_others_they_are_as_written_and_still_written_on
         read_document("{1: a, '1': b}", any_keys=True)
 
 
+# JSON writes what lies beyond as two halves, which YAML takes for two characters.
+_TEXTS = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=9)
+
+
 @given(
     st.recursive(
-        st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.text("ab:#-' \"\n0123.eE_~<&*!on", max_size=9),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab01~<", max_size=3), inner, max_size=3),
+        st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False, allow_infinity=False)
+        | _TEXTS,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
         max_leaves=12,
     )
-)
-def test_what_a_library_writes_reads_back(value: Any) -> None:
-    out = StringIO()
-    YAML(typ="safe", pure=True).dump(value, out)
-    assert read_document(out.getvalue()).value == value
+)  # fmt: skip
+def test_json_is_read_as_what_it_is(value: Any) -> None:
+    assert read_document(json.dumps(value)).value == value
 
 
 def test_a_fault_names_as_much_of_its_place_as_is_known() -> None:

@@ -34,14 +34,11 @@ from touchline_ingest.core.sources.proofs import (
 from touchline_ingest.core.sources.values import (
     UnreadableError,
     as_email,
-    as_object,
     as_text,
     content_id,
     from_unix,
-    parse_json,
     required_time,
-    understand,
-    unreadable_whole,
+    understand_json,
     without_none,
 )
 
@@ -90,13 +87,7 @@ class HubSpot:
         refusal = _refusal(request, config, now)
         if refusal:
             return refusal
-        try:
-            events = parse_json(request.body)
-        except UnreadableError as reason:
-            return unreadable_whole(request.body, f"body {reason}")
-        if not isinstance(events, list):
-            events = [events]
-        return understand(events, lambda event: _draft(as_object(event), config, request.body), whole=request.body)
+        return understand_json(request.body, lambda event: _draft(event, config, request.body), lists=True)
 
 
 def signed_uri(url: str) -> str:

@@ -23,10 +23,8 @@ from touchline_ingest.core.sources.values import (
     fitting_id,
     from_rfc3339,
     from_unix,
-    parse_json,
     required_time,
-    understand,
-    unreadable_whole,
+    understand_json,
     without_none,
 )
 
@@ -63,11 +61,7 @@ class Pipedrive:
         )
         if refusal:
             return refusal
-        try:
-            change = parse_json(request.body)
-        except UnreadableError as reason:
-            return unreadable_whole(request.body, f"body {reason}", reply=_REPLY)
-        return understand([change], lambda one: _draft(as_object(one), config), whole=request.body, reply=_REPLY)
+        return understand_json(request.body, lambda change: _draft(change, config), reply=_REPLY)
 
 
 def _draft(change: dict[str, Any], config: SourceConfig) -> TouchpointDraft:

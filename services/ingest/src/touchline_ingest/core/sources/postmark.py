@@ -12,15 +12,12 @@ from touchline_ingest.core.sources.interface import Reading, Reply, Request, Sou
 from touchline_ingest.core.sources.proofs import check_secret, wrong_credentials
 from touchline_ingest.core.sources.values import (
     UnreadableError,
-    as_object,
     as_text,
     child,
     derived_id,
     from_rfc3339,
-    parse_json,
     required_time,
-    understand,
-    unreadable_whole,
+    understand_json,
 )
 
 # Record type: (touchpoint type, the field that says when).
@@ -52,11 +49,7 @@ class Postmark:
         )
         if refusal:
             return refusal
-        try:
-            record = parse_json(request.body)
-        except UnreadableError as reason:
-            return unreadable_whole(request.body, f"body {reason}", reply=_REPLY)
-        return understand([record], lambda event: _draft(as_object(event)), whole=request.body, reply=_REPLY)
+        return understand_json(request.body, _draft, reply=_REPLY)
 
 
 def check_credentials(config: SourceConfig) -> list[str]:

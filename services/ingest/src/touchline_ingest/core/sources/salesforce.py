@@ -30,13 +30,11 @@ from touchline_ingest.core.sources.soap import ACKNOWLEDGED, Notification, read_
 from touchline_ingest.core.sources.values import (
     UnreadableError,
     as_email,
-    as_object,
     as_text,
     content_id,
     fitting_id,
     from_rfc3339,
-    parse_json,
-    understand,
+    understand_json,
     unreadable_whole,
     without_none,
 )
@@ -82,13 +80,8 @@ class Salesforce:
             )
         if request.body.lstrip()[:1] == b"<" or "xml" in request.headers.get("content-type", ""):
             return _read_message(request.body, config, now)
-        try:
-            body = parse_json(request.body)
-        except UnreadableError as reason:
-            return unreadable_whole(request.body, f"body {reason}")
-        records = body if isinstance(body, list) else [body]
-        return understand(
-            records, lambda one: _callout_draft(as_object(one), config, now, request.body), whole=request.body
+        return understand_json(
+            request.body, lambda record: _callout_draft(record, config, now, request.body), lists=True
         )
 
 

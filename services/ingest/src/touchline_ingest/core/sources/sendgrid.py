@@ -25,15 +25,12 @@ from touchline_ingest.core.sources.proofs import (
 )
 from touchline_ingest.core.sources.values import (
     UnreadableError,
-    as_object,
     as_text,
     content_id,
     fitting_id,
     from_unix,
-    parse_json,
     required_time,
-    understand,
-    unreadable_whole,
+    understand_json,
 )
 
 _SIGNATURE = "x-twilio-email-event-webhook-signature"
@@ -72,13 +69,7 @@ class SendGrid:
         refusal = _refusal(request, config, now)
         if refusal:
             return refusal
-        try:
-            events = parse_json(request.body)
-        except UnreadableError as reason:
-            return unreadable_whole(request.body, f"body {reason}")
-        if not isinstance(events, list):
-            events = [events]
-        return understand(events, lambda event: _draft(as_object(event), request.body), whole=request.body)
+        return understand_json(request.body, lambda event: _draft(event, request.body), lists=True)
 
 
 def _public_key(text: str) -> EllipticCurvePublicKey | None:

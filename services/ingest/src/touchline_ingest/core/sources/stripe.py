@@ -40,10 +40,8 @@ from touchline_ingest.core.sources.values import (
     content_id,
     fitting_id,
     from_unix,
-    parse_json,
     required_time,
-    understand,
-    unreadable_whole,
+    understand_json,
     without_none,
 )
 
@@ -84,11 +82,7 @@ class Stripe:
         refusal = _refusal(request, config, now)
         if refusal:
             return refusal
-        try:
-            event = parse_json(request.body)
-        except UnreadableError as reason:
-            return unreadable_whole(request.body, f"body {reason}")
-        return understand([event], lambda one: _draft(as_object(one), config.options, request.body), whole=request.body)
+        return understand_json(request.body, lambda event: _draft(event, config.options, request.body))
 
 
 def _refusal(request: Request, config: SourceConfig, now: datetime) -> Refused | None:

@@ -176,6 +176,26 @@ def understand(
     return Understood(drafts, unreadable, reply)
 
 
+def understand_json(
+    body: bytes,
+    read_event: Callable[[dict[str, Any]], TouchpointDraft | Sequence[TouchpointDraft]],
+    *,
+    lists: bool = False,
+    reply: Reply | None = None,
+) -> Understood:
+    """`understand` of a body that is one event as a JSON object.
+
+    Args:
+        lists: the body may be a list of events as well.
+    """
+    try:
+        value = parse_json(body)
+    except UnreadableError as reason:
+        return unreadable_whole(body, f"body {reason}", reply=reply)
+    events = value if lists and isinstance(value, list) else [value]
+    return understand(events, lambda event: read_event(as_object(event)), whole=body, reply=reply)
+
+
 def unreadable_whole(request_body: bytes, reason: object, *, reply: Reply | None = None) -> Understood:
     """A genuine request no part of which can be read: the sender gets its success, the operator the bytes."""
     return Understood((), (Unreadable(request_body, str(reason)),), reply)
