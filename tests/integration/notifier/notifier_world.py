@@ -17,7 +17,7 @@ from typing import Any
 import asyncpg
 import httpx
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from touchline_devstack.receivers import WebhookReceiver
 from touchline_notifier.bootstrap import wanted_topics
 from touchline_notifier.settings import NotifierSettings
@@ -248,24 +248,28 @@ class World:
 
     async def published(self, topic: str | None = None) -> list[dict[str, Any]]:
         """Everything on a topic (retention-actions by default), committed, in order by partition, with its headers."""
-        name = topic or RETENTION_ACTIONS.full_name(self.prefix)
+        found = []
+        async for record in self._records(topic or RETENTION_ACTIONS.full_name(self.prefix)):
+            headers = {key: value.decode() for key, value in record.headers}
+            assert record.partition == partition_of(record.key.decode(), PARTITIONS)
+            found.append({**orjson.loads(record.value), "_headers": headers})
+        return found
+
+    async def _records(self, topic: str) -> AsyncIterator[ConsumerRecord]:
+        """What is on a topic now, committed, in order by partition."""
         consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level="read_committed", group_id=None)
         await consumer.start()
-        found = []
         try:
             for number in range(PARTITIONS):
-                where = TopicPartition(name, number)
+                where = TopicPartition(topic, number)
                 consumer.assign([where])
                 await consumer.seek_to_beginning(where)
                 end = (await consumer.end_offsets([where]))[where]
                 while await consumer.position(where) < end:
                     for record in (await consumer.getmany(where, timeout_ms=200)).get(where, []):
-                        headers = {key: value.decode() for key, value in record.headers}
-                        assert record.partition == partition_of(record.key.decode(), PARTITIONS)
-                        found.append({**orjson.loads(record.value), "_headers": headers})
+                        yield record
         finally:
             await consumer.stop()
-        return found
 
     async def actions(self, *outcomes: str) -> list[dict[str, Any]]:
         """Published action events, of these outcomes."""
@@ -292,22 +296,11 @@ class World:
         """Wait until everything put on the topics so far has been taken."""
         pool = await self.database()
         names = (TOUCHPOINTS.full_name(self.prefix), STAGE_CHANGES.full_name(self.prefix))
-        consumer = AIOKafkaConsumer(bootstrap_servers=self.bootstrap, isolation_level="read_committed", group_id=None)
-        await consumer.start()
-        try:
-            last: dict[TopicPartition, int] = {}
-            for name in names:
-                for number in range(PARTITIONS):
-                    where = TopicPartition(name, number)
-                    # The last record's offset: the end is past marks of transactions, which nobody takes.
-                    consumer.assign([where])
-                    await consumer.seek_to_beginning(where)
-                    end = (await consumer.end_offsets([where]))[where]
-                    while await consumer.position(where) < end:
-                        for record in (await consumer.getmany(where, timeout_ms=200)).get(where, []):
-                            last[where] = record.offset
-        finally:
-            await consumer.stop()
+        last: dict[TopicPartition, int] = {}
+        for name in names:
+            async for record in self._records(name):
+                # The last record's offset: the end is past marks of transactions, which nobody takes.
+                last[TopicPartition(name, record.partition)] = record.offset
 
         async def taken() -> bool:
             rows = await pool.fetch("SELECT partition, next_touchpoint, next_fact FROM positions")
