@@ -169,6 +169,55 @@ async def test_a_customers_own_content_counts_again_when_the_alias_whose_smaller
     assert_sound(await world.facts())
 
 
+@pytest.mark.parametrize("rival", [False, True])
+@pytest.mark.parametrize("batches", ["first U, then W", "U and W at once", "first W, then U"])
+async def test_a_link_goes_when_the_touchpoint_that_made_it_gives_way_to_a_smaller_content(
+    world: World, batches: str, rival: bool
+) -> None:
+    now = utc_now()
+    before = [
+        touchpoint("z", now - timedelta(days=60), anonymous_id="z"),
+        touchpoint("y", now - timedelta(days=59), email="y@example.org"),
+        # Leans on z: whoever z belongs to, y belongs to, too.
+        touchpoint("zy", now - timedelta(days=58), anonymous_id="z", email="y@example.org"),
+    ]
+    if rival:
+        before.append(touchpoint("is-q", now - timedelta(days=20), customer_id="q", anonymous_id="z"))
+    links = touchpoint("u", now - timedelta(days=40), customer_id="p", anonymous_id="z", type="signed_up")
+    smaller = touchpoint("u", now - timedelta(days=41), customer_id="p", type="signed_up")
+    await world.running()
+    await world.post(before)
+    await world.folded(len(before))
+    if batches == "first U, then W":
+        await world.post([links])
+        await agree(world, [*before, links])
+        await world.post([smaller])
+    elif batches == "first W, then U":
+        await world.post([smaller])
+        await world.folded(len(before) + 1)
+        await world.post([links])
+    else:
+        await world.post([links, smaller])
+    await world.folded(len(before) + 2)
+    await agree(world, [*before, smaller])
+    assert_sound(await world.facts())
+
+
+async def test_what_a_customers_own_touchpoint_links_counts_where_an_aliass_content_counts(world: World) -> None:
+    now = utc_now()
+    first = [
+        touchpoint("is-c", now - timedelta(days=20), customer_id="c", anonymous_id="a", type="signed_up"),
+        touchpoint("t", now - timedelta(days=9), anonymous_id="a", type="complaint_made"),
+        touchpoint("b", now - timedelta(days=8), anonymous_id="b"),
+    ]
+    own = touchpoint("t", now - timedelta(days=3), customer_id="c", anonymous_id="b", type="page_viewed")
+    await world.running()
+    await world.post(first)
+    await agree(world, first)
+    await world.post([own])
+    await agree(world, [*first, own])
+
+
 async def test_a_touchpoint_as_large_as_a_record_may_be_is_handed_over_like_any_other(world: World) -> None:
     now = utc_now()
     # Quotation marks: in JSON, and in JSON within JSON, each takes more than one byte.
@@ -220,6 +269,8 @@ async def test_erasing_by_an_alias_removes_the_whole_person_and_drops_the_past_f
     assert (await world.get("/v1/customers/other"))["touchpoints"] == 1
 
     await world.post([touchpoint("t4", now - timedelta(days=1), customer_id="c")])
+    await world.folded(len(posted) + 1)
+    assert await gone(), "what is dropped names nobody again"
     await world.post([touchpoint("t5", utc_now() + timedelta(seconds=1), customer_id="c")])
 
     async def anew() -> Any:

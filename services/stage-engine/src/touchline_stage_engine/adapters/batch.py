@@ -263,6 +263,8 @@ class Batch:
             if before == after:
                 continue
             self._contested.note(key, (earlier, arrival))
+            if key in (earlier.key, arrival.key):
+                self._identities.links_in_doubt(key)
             if own:
                 counts["conflicts"] += 1
                 self._fates.note(arrival.hash, "conflict")
@@ -327,12 +329,12 @@ class Batch:
         await store.copy_touchpoints(connection, changes)
         await self._contested.write_copies(connection)
         await self._fates.write(connection, self._now)
+        await self._identities.relink(connection, self._now)
         for key in self._identities.returned:
             work = self._work.setdefault(key, Work(self._customers[key], []))
             work.from_scratch = "merge"
         await refold_all(connection, self._folding, list(self._work.values()), self._now, caught_up_at)
         await self._identities.hand_over(connection, self._work)
-        await self._forget_aliases(connection)
         for message in self._messages:
             if message.kind == ERASE_REQUESTED:
                 customer = self.customer(message.recipient)
@@ -340,8 +342,14 @@ class Batch:
                 if anew is not None:
                     self._cache.add(anew)
                     self._customers[message.recipient] = anew
+                    if anew.touchpoints:
+                        self._identities.links_in_doubt(message.recipient)
             elif message.kind == REBUILD_REQUESTED:
                 changes.rebuilds += 1
+        # What occurred after an erasure makes its links again.
+        await self._identities.relink(connection, self._now)
+        await self._identities.hand_over(connection, {})
+        await self._forget_aliases(connection)
 
     async def _forget_aliases(self, connection: asyncpg.Connection) -> None:
         """New aliases have no history of their own any more."""

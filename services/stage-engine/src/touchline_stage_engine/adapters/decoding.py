@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 from pydantic import ValidationError
-from touchline_schemas.identity import ANONYMOUS, EMAIL, EXTERNAL
+from touchline_schemas.identity import ANONYMOUS, EMAIL, EXTERNAL, keys_of
 from touchline_schemas.touchpoint import MAX_DEPTH, MAX_ID, MAX_KEY
 from touchline_schemas.touchpoint import Touchpoint as PublishedTouchpoint
 
@@ -195,6 +195,12 @@ def _filed(touchpoint: Touchpoint, named: dict[str, Any]) -> Arrival:
         identifiers if len(identifiers) > 1 else None,
         touchpoint_hash(touchpoint.source, touchpoint.id),
     )
+
+
+def others_named(identifiers: dict[str, str], source: str) -> list[str]:
+    """The keys that identifiers name beside the first, under which the touchpoint is filed."""
+    named = dict.fromkeys(_PREFIXES) | identifiers
+    return keys_of(**named, source=source)[1:]
 
 
 _PREFIXES = {"customer_id": "", "anonymous_id": ANONYMOUS, "email": EMAIL, "external_id": EXTERNAL}

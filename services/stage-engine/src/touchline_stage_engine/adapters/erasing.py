@@ -90,7 +90,8 @@ class Erasures:
             folding.changes.outbox.append(identity_message(alias, ERASE_REQUESTED, data, sent_at))
         # The root is being erased with this key: nothing is to be told to it.
         for other in sorted(set(links) - aliases - {root}):
-            folding.changes.outbox.append(identity_message(other, LINK_REMOVED, {"other": key}, sent_at))
+            data = {"other": key, "before": erased_at}
+            folding.changes.outbox.append(identity_message(other, LINK_REMOVED, data, sent_at))
 
     async def _begin_anew(
         self, connection: asyncpg.Connection, folding: Folding, before: Customer, erased_at: int

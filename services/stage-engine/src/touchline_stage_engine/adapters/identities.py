@@ -25,6 +25,12 @@ from touchline_stage_engine.adapters.refolding import Work
 from touchline_stage_engine.core.identity import Label, Standing, Weight
 
 
+def _standing(customer: Customer) -> Standing:
+    if customer.identity is None:
+        customer.identity = Standing(customer.customer_id)
+    return customer.identity
+
+
 class Identities:
     """One batch's changes of identity.
 
@@ -41,57 +47,78 @@ class Identities:
         self._peek = peek
         self._handing_over: set[str] = set()
         """Keys that have got another root in this batch: all their touchpoints go there."""
+        self._in_doubt: dict[str, dict[str, int]] = {}
+        """Key → the other keys that were erased, each with the time before which touchpoints link to it no more."""
         self.returned: set[str] = set()
         """Keys that have become nobody's alias in this batch: folded again from their own touchpoints."""
 
     def link(self, customer: Customer, other: str, weight: Weight, now: int) -> None:
         """A touchpoint of this customer names another key."""
-        standing = customer.identity
-        if standing is None:
-            standing = customer.identity = Standing(customer.customer_id)
+        standing = _standing(customer)
         if standing.knows(other, weight):
             return
         standing.link(other, weight)
-        self._tell(standing, other)
+        self._tell(standing, other, standing.links[other].mine)
         self._settle(customer, standing, now)
+
+    def links_in_doubt(self, key: str) -> None:
+        """A touchpoint of this key took another's place, or gave way: its links are worked out anew (`relink`)."""
+        self._in_doubt.setdefault(key, {})
+
+    async def relink(self, connection: asyncpg.Connection, now: int) -> None:
+        """Work out the links in doubt from the touchpoints that are stored now."""
+        in_doubt, self._in_doubt = self._in_doubt, {}
+        for key, erased in in_doubt.items():
+            weights = {
+                other: weight
+                for other, weight in (await store.links_made(connection, key)).items()
+                if other not in erased or weight[0] >= erased[other]
+            }
+            customer = self._customer_of(key)
+            if customer.identity is None and not weights:
+                continue
+            standing = _standing(customer)
+            for other, weight in standing.relink(weights).items():
+                self._tell(standing, other, weight)
+            self._settle(customer, standing, now)
 
     def receive(self, message: Message, now: int) -> None:
         """Another key's owner tells of a link, or of its end."""
-        if message.kind == LINK_REMOVED and self._peek(message.recipient).identity is None:
+        data, key = message.data, message.recipient
+        unmade = message.kind == LINK_REMOVED or data.get("weight") is None
+        if unmade and self._peek(key).identity is None:
             return
-        customer = self._customer_of(message.recipient)
-        standing = customer.identity
-        if standing is None:
-            standing = customer.identity = Standing(customer.customer_id)
-        other = message.data["other"]
+        customer = self._customer_of(key)
+        standing = _standing(customer)
+        other = data["other"]
         if message.kind == LINK_REMOVED:
-            standing.unlink(other)
+            if standing.unlink(other):
+                self._in_doubt.setdefault(key, {})[other] = data["before"]
         elif message.kind == LINK_REQUESTED:
-            weight: Weight = tuple(message.data["weight"])
-            if customer.erased_before is not None and weight[0] < customer.erased_before:
+            weight: Weight | None = None if unmade else tuple(data["weight"])
+            if weight is not None and customer.erased_before is not None and weight[0] < customer.erased_before:
                 # From before the erasure: the other end is to forget it too.
-                data = {"other": customer.customer_id}
-                self._send(identity_message(other, LINK_REMOVED, data, self._folding.publisher.decided_at))
+                answer = {"other": key, "before": customer.erased_before}
+                self._send(identity_message(other, LINK_REMOVED, answer, self._folding.publisher.decided_at))
                 return
             new = other not in standing.links
-            if not standing.link(other, weight, Label.load(message.data["label"])):
+            if not standing.hear(other, weight, Label.load(data["label"])):
                 return
             if new:
-                self._tell(standing, other)
+                self._tell(standing, other, standing.links[other].mine)
         self._settle(customer, standing, now)
 
     def _send(self, record: Outgoing) -> None:
         self._folding.changes.outbox.append(record)
 
-    def _tell(self, standing: Standing, other: str) -> None:
-        link = standing.links[other]
-        self._send(link_requested(other, standing.key, link.weight, standing.label, self._folding.publisher.decided_at))
+    def _tell(self, standing: Standing, other: str, weight: Weight | None) -> None:
+        self._send(link_requested(other, standing.key, weight, standing.label, self._folding.publisher.decided_at))
 
     def _settle(self, customer: Customer, standing: Standing, now: int) -> None:
         """Work the label out anew, tell the neighbours, and follow it."""
         if standing.settle():
-            for other in standing.links:
-                self._tell(standing, other)
+            for other, link in standing.links.items():
+                self._tell(standing, other, link.mine)
         self._folding.changes.conflicts[standing.key] = list(standing.conflicts())
         root = None if standing.root == standing.key else standing.root
         if root != customer.merged_into:
@@ -147,6 +174,7 @@ class Identities:
             for begin in range(0, len(own), TRANSFER_CHUNK):
                 chunk = own[begin : begin + TRANSFER_CHUNK]
                 self._transfer(root, key, chunk, work.customer.fired_through, False, sent_at)
+        self._handing_over.clear()
 
     def _transfer(
         self, root: str, key: str, arrivals: Sequence[Arrival], fired_through: int, bulk: bool, sent_at: str

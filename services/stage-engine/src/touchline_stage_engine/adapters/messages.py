@@ -1,8 +1,9 @@
 """Messages between the owners of partitions, on the identity topic, keyed by the recipient key.
 
 kind (header ``ce_type``)          data
-touchline.link-requested           other, weight, label: a link with the key `other`, and what that says of itself
-touchline.link-removed             other: it was erased
+touchline.link-requested           other, weight, label: a link with the key `other`, as its own touchpoints make it
+                                   (null where none does any more), and what that key says of itself
+touchline.link-removed             other, before: it was erased; links by touchpoints from before then are to go
 touchline.touchpoints-transferred  alias, touchpoints, fired_through, bulk: now the recipient's. bulk: the past of a key
                                    that has just become an alias; otherwise what came later under the old key
 touchline.touchpoints-withdrawn    alias: the key belongs to somebody else after all
@@ -57,7 +58,7 @@ def read_message(record: Any) -> Message | Poison:
     return Message(recipient, kind, data)
 
 
-def link_requested(recipient: str, sender: str, weight: Weight, label: Label, sent_at: str) -> Outgoing:
+def link_requested(recipient: str, sender: str, weight: Weight | None, label: Label, sent_at: str) -> Outgoing:
     """Tell a key of a link to it, and what this end says of itself."""
     return identity_message(
         recipient, LINK_REQUESTED, {"other": sender, "weight": weight, "label": label.dump()}, sent_at

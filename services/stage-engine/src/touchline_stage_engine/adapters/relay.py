@@ -225,15 +225,21 @@ class Relay:
                 else:
                     found.append(record)
         sent: list[asyncio.Future[Any]] = []
+
+        async def send(name: str, partition: int | None, builder: Any) -> None:
+            future = await producer.send_batch(builder, name, partition=partition)
+            # Should the transaction fail before they are waited for, its own error says it all.
+            future.add_done_callback(_know)
+            sent.append(future)
+
         for (topic, partition), records in by_place.items():
-            name = self._names[topic]
-            builder = producer.create_batch()
+            name, builder = self._names[topic], producer.create_batch()
             for record in records:
                 if builder.append(key=record.key, value=record.value, timestamp=None, headers=record.headers) is None:
-                    sent.append(await producer.send_batch(builder, name, partition=partition))
+                    await send(name, partition, builder)
                     builder = producer.create_batch()
                     builder.append(key=record.key, value=record.value, timestamp=None, headers=record.headers)
-            sent.append(await producer.send_batch(builder, name, partition=partition))
+            await send(name, partition, builder)
         return sent
 
     async def _clear(self) -> None:
@@ -261,3 +267,8 @@ class Relay:
         if not await let_go(producer.stop(), 3, f"relay-{self._partition}"):
             # aiokafka waits for answers that never come; the connections at least are to go.
             await let_go(producer.client.close(), 1, f"relay-{self._partition}-connections")
+
+
+def _know(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

@@ -211,6 +211,20 @@ WHERE c.customer_id = $1 AND c.original_key = $1
   )
 """
 
+# What a key's own contents name beside it, whichever key's content counts where they are contested.
+LINKS_MADE = """
+SELECT occurred_at, id, source, identifiers
+FROM touchpoints
+WHERE customer_id = $1 AND original_key IS NULL AND identifiers IS NOT NULL AND flags & 1 = 0
+UNION ALL
+SELECT c.occurred_at, c.id, c.source, c.identifiers
+FROM copies c
+WHERE c.customer_id = $1 AND c.original_key = $1 AND c.identifiers IS NOT NULL AND c.flags & 1 = 0
+  AND NOT EXISTS (
+      SELECT FROM touchpoints t WHERE t.hash = c.hash AND t.customer_id = $1 AND t.original_key IS NULL
+  )
+"""
+
 SAVE_COPIES = """
 INSERT INTO copies (
     customer_id, hash, original_key, digest, occurred_at, id, source, type, channel, flags, received_at, properties,

@@ -17,8 +17,10 @@ from touchline_stage_engine.adapters.changes import (
     read_touchpoint,
 )
 from touchline_stage_engine.adapters.customers import Customer
+from touchline_stage_engine.adapters.decoding import others_named
 from touchline_stage_engine.adapters.outgoing import pack
 from touchline_stage_engine.core.fold import Fold
+from touchline_stage_engine.core.identity import Weight, weigh
 from touchline_stage_engine.core.touchpoint import Order, Touchpoint
 
 BREATH = 200
@@ -48,6 +50,16 @@ async def find_touchpoints(
         statements.FIND_TOUCHPOINTS, [hash_ for hash_, _ in pairs], [customer_id for _, customer_id in pairs]
     )
     return {(row["hash"], row["customer_id"]): row for row in rows}
+
+
+async def links_made(connection: asyncpg.Connection, key: str) -> dict[str, Weight]:
+    """The links that a key's own touchpoints make: other key → weight of the least of them."""
+    links: dict[str, Weight] = {}
+    for occurred_at, id_, source, identifiers in await connection.fetch(statements.LINKS_MADE, key):
+        for other in others_named(orjson.loads(identifiers), source):
+            weight = weigh(occurred_at, id_, source, key, other)
+            links[other] = min(weight, links.get(other, weight))
+    return links
 
 
 async def touchpoint_rows(
@@ -157,6 +169,9 @@ async def save_customers(
     for place, customer in enumerate(customers):
         if place % BREATH == 0:
             await asyncio.sleep(0)
+        if not (customer.stored or customer.touchpoints or customer.identity):
+            # All that came was dropped, because an erasure came after it: nothing is to name them again.
+            continue
         due = customer.next_due()
         if due is None or customer.wake_at is None or due < customer.wake_at:
             customer.wake_at = due

@@ -11,11 +11,13 @@ last said of themselves. The same answer, locally:
 
 The bottleneck is the heaviest link on the best way to the root: the link over which Kruskal would have joined this key
 to that customer. The steps break the tie among keys behind one bottleneck, so that a key never leans on one that leans
-on it. A label only ever improves, so exchanging labels ends, and ends the same whatever the order (links only get
-added; an erasure removes a person whole, with everything that leans on them).
+on it. A link goes where the touchpoint that made it gave way to a smaller content, or where an end was erased; so a
+label also names the way it takes, and a key never believes a neighbour whose way leads through the key itself: two that
+lost their root would else go on telling each other of it for ever. A way only gets worse by each step, so exchanging
+labels ends, and ends the same whatever the order.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -36,38 +38,39 @@ def weigh(occurred_at: int, id: str, source: str, one: str, other: str) -> Weigh
 class Label(NamedTuple):
     """Whom a key belongs to. ``bottleneck`` None: no known customer can be reached, and root is the least key.
 
-    ``steps`` counts links since the bottleneck.
+    ``steps`` counts links since the bottleneck, or since the root where there is none; ``via`` are the keys on the way,
+    the root last.
     """
 
     bottleneck: Weight | None
     steps: int
     root: str
+    via: tuple[str, ...] = ()
 
     def better_than(self, other: "Label") -> bool:
         """Whether this label is to be preferred."""
         if self.bottleneck is None or other.bottleneck is None:
             if self.bottleneck is not other.bottleneck:
                 return self.bottleneck is not None
-            return rank(self.root) < rank(other.root)
+            return (rank(self.root), self.steps) < (rank(other.root), other.steps)
         return (self.bottleneck, self.steps, rank(self.root)) < (other.bottleneck, other.steps, rank(other.root))
 
-    def seen_over(self, weight: Weight) -> "Label":
-        """This label as the key at the other end of a link of that weight has it."""
-        if self.bottleneck is None:
-            return self
-        if weight > self.bottleneck:
-            return Label(weight, 0, self.root)
-        return Label(self.bottleneck, self.steps + 1, self.root)
+    def seen_over(self, weight: Weight, key: str) -> "Label":
+        """This label, of `key`, as the key at the other end of a link of that weight has it."""
+        via = (key, *self.via)
+        if self.bottleneck is None or weight <= self.bottleneck:
+            return Label(self.bottleneck, self.steps + 1, self.root, via)
+        return Label(weight, 0, self.root, via)
 
     def dump(self) -> list[Any]:
         """A small JSON value that `load` reads back."""
-        return [self.bottleneck, self.steps, self.root]
+        return [self.bottleneck, self.steps, self.root, self.via]
 
     @classmethod
     def load(cls, data: Any) -> "Label":
         """What `dump` wrote."""
-        bottleneck, steps, root = data
-        return cls(None if bottleneck is None else tuple(bottleneck), steps, root)
+        bottleneck, steps, root, via = data
+        return cls(None if bottleneck is None else tuple(bottleneck), steps, root, tuple(via))
 
 
 def own_label(key: str) -> Label:
@@ -80,10 +83,22 @@ _UNSETTLED = Label(None, 0, "")
 
 @dataclass(slots=True)
 class Link:
-    """One link of a key: its weight, and what the other end last said of itself."""
+    """One link of a key.
 
-    weight: Weight
+    Attributes:
+        mine: its weight by the key's own touchpoints, None where none of them makes it.
+        theirs: the same by those of the other end, as far as it has told.
+        label: what the other end last said of itself.
+    """
+
+    mine: Weight | None
+    theirs: Weight | None
     label: Label
+
+    @property
+    def weight(self) -> Weight:
+        """That of the least touchpoint that makes the link; one end's there always is."""
+        return min(weight for weight in (self.mine, self.theirs) if weight is not None)
 
 
 class Conflict(NamedTuple):
@@ -119,24 +134,55 @@ class Standing:
         return self.label.root
 
     def knows(self, other: str, weight: Weight) -> bool:
-        """Whether a link adds nothing: it is there, and no heavier."""
+        """Whether a touchpoint of the key adds nothing: a lesser one makes the same link."""
         link = self.links.get(other)
-        return link is not None and link.weight <= weight
+        return link is not None and link.mine is not None and link.mine <= weight
 
-    def link(self, other: str, weight: Weight, label: Label | None = None) -> bool:
-        """Note a link (the least weight stays), and what the other end says of itself; whether anything changed."""
+    def link(self, other: str, weight: Weight) -> None:
+        """Note a link that a touchpoint of the key makes; the least weight stays."""
         link = self.links.get(other)
         if link is None:
-            self.links[other] = Link(weight, own_label(other) if label is None else label)
+            self.links[other] = Link(weight, None, own_label(other))
+        elif link.mine is None or weight < link.mine:
+            link.mine = weight
+
+    def relink(self, weights: Mapping[str, Weight]) -> dict[str, Weight | None]:
+        """Make the links those that the key's touchpoints make now: other key → least weight.
+
+        Returns:
+            What of it is news to the other ends: the new weight, or None for a link that none makes any more.
+        """
+        news: dict[str, Weight | None] = {}
+        for other in (*self.links, *(key for key in weights if key not in self.links)):
+            weight, link = weights.get(other), self.links.get(other)
+            if link is None:
+                assert weight is not None, "it is one of those made now"
+                self.link(other, weight)
+            elif link.mine == weight:
+                continue
+            else:
+                link.mine = weight
+            news[other] = weight
+        self._drop_unmade()
+        return news
+
+    def hear(self, other: str, weight: Weight | None, label: Label) -> bool:
+        """Note what a link's other end says: the weight by its touchpoints, and its label; whether that is news."""
+        link = self.links.get(other)
+        if link is None:
+            if weight is None:
+                return False
+            self.links[other] = Link(None, weight, label)
             return True
-        changed = False
-        if weight < link.weight:
-            link.weight = weight
-            changed = True
-        if label is not None and label != link.label:
-            link.label = label
-            changed = True
-        return changed
+        if (link.theirs, link.label) == (weight, label):
+            return False
+        link.theirs, link.label = weight, label
+        self._drop_unmade()
+        return True
+
+    def _drop_unmade(self) -> None:
+        for other in [other for other, link in self.links.items() if link.mine is None and link.theirs is None]:
+            del self.links[other]
 
     def unlink(self, other: str) -> bool:
         """Forget a link, because the other end was erased; whether there was one."""
@@ -146,8 +192,10 @@ class Standing:
         """Work the label out anew; whether it changed, so that the neighbours must hear of it."""
         best = own_label(self.key)
         if not is_known(self.key):
-            for link in self.links.values():
-                candidate = link.label.seen_over(link.weight)
+            for other, link in self.links.items():
+                if self.key in link.label.via:
+                    continue
+                candidate = link.label.seen_over(link.weight, other)
                 if candidate.better_than(best):
                     best = candidate
         changed = best != self.label
@@ -168,15 +216,22 @@ class Standing:
     def dump(self) -> dict[str, Any]:
         """A small JSON value that `load` reads back."""
         return {
-            "links": {other: [link.weight, link.label.dump()] for other, link in self.links.items()},
+            "links": {other: [link.mine, link.theirs, link.label.dump()] for other, link in self.links.items()},
             "label": self.label.dump(),
         }
 
     @classmethod
     def load(cls, key: str, data: Any) -> "Standing":
         """What `dump` wrote."""
-        links = {other: Link(tuple(weight), Label.load(label)) for other, (weight, label) in data["links"].items()}
+        links = {
+            other: Link(_weight(mine), _weight(theirs), Label.load(label))
+            for other, (mine, theirs, label) in data["links"].items()
+        }
         return cls(key, links, Label.load(data["label"]))
+
+
+def _weight(data: Any) -> Weight | None:
+    return None if data is None else tuple(data)
 
 
 def canonical_roots(links: Iterable[Weight]) -> tuple[dict[str, str], set[tuple[str, str]]]:
