@@ -1,6 +1,8 @@
 """Kafka or PostgreSQL gone in the middle of work: it says so, goes on by itself, and every action is done once."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -25,59 +27,51 @@ async def says_that_it_can_not_work(process: Process) -> bool:
     return alive.status_code == 200 and ready.status_code == 503
 
 
+@asynccontextmanager
+async def in_the_middle_of_work(world: World) -> AsyncIterator[Process]:
+    """A notifier with half of its facts, some of which it has acted on; afterwards the others come, and all is done."""
+    with WebhookReceiver([SECRET]) as receiver:
+        receiver.answer = lambda arrived: Answer(pause_seconds=0.1)
+        world.crm(receiver)
+        world.play(PLAY)
+        process = await world.start().ready()
+        facts: list[str] = []
+        half = CUSTOMERS // 2
+        await post(world, range(half), facts)
+
+        async def under_way() -> bool:
+            return len(receiver.arrived) > 10
+
+        await eventually(under_way)
+        yield process
+        await post(world, range(half, CUSTOMERS), facts)
+        check(await everything_sent(world, facts), facts, receiver)
+        await process.ready()
+        assert process.popen.poll() is None
+
+
 @pytest.mark.parametrize("server", ["kafka", "postgres"])
 @pytest.mark.parametrize("how", ["stop", "kill"])
 async def test_a_server_goes_away_in_the_middle_of_work_and_comes_back(
     world: World, stack: Stack, server: str, how: str
 ) -> None:
-    half = CUSTOMERS // 2
-    with WebhookReceiver([SECRET]) as receiver:
-        receiver.answer = lambda arrived: Answer(pause_seconds=0.1)
-        world.crm(receiver)
-        world.play(PLAY)
-        process = await world.start().ready()
-        facts: list[str] = []
-        await post(world, range(half), facts)
-
-        async def under_way() -> bool:
-            return len(receiver.arrived) > 10
-
-        await eventually(under_way)
+    async with in_the_middle_of_work(world) as process:
         await asyncio.to_thread(getattr(stack, f"{how}_{server}"))
         try:
             await eventually(lambda: says_that_it_can_not_work(process))
         finally:
             await asyncio.to_thread(getattr(stack, f"start_{server}"))
-        await post(world, range(half, CUSTOMERS), facts)
-        check(await everything_sent(world, facts), facts, receiver)
-        await process.ready()
-        assert process.popen.poll() is None
 
 
 async def test_kafka_away_for_longer_than_the_relay_has_patience(world: World, stack: Stack) -> None:
     """The session ends, and as many new ones begin as it takes."""
-    half = CUSTOMERS // 2
-    with WebhookReceiver([SECRET]) as receiver:
-        receiver.answer = lambda arrived: Answer(pause_seconds=0.1)
-        world.crm(receiver)
-        world.play(PLAY)
-        process = await world.start().ready()
-        facts: list[str] = []
-        await post(world, range(half), facts)
-
-        async def under_way() -> bool:
-            return len(receiver.arrived) > 10
+    async with in_the_middle_of_work(world) as process:
 
         async def given_up() -> bool:
             return "session_ended" in process.log.read_text()
 
-        await eventually(under_way)
         await asyncio.to_thread(stack.kill_kafka)
         try:
             await eventually(given_up, seconds=60)
         finally:
             await asyncio.to_thread(stack.start_kafka)
-        await post(world, range(half, CUSTOMERS), facts)
-        check(await everything_sent(world, facts), facts, receiver)
-        await process.ready()
-        assert process.popen.poll() is None
