@@ -17,9 +17,11 @@ from touchline_notifier.core.play import json_schema as play_schema
 from touchline_notifier.settings import NotifierSettings
 from touchline_runtime.metrics import declared_in
 from touchline_runtime.settings import ServiceSettings
+from touchline_runtime.variables import KNOWN_FILE, PREFIX
 from touchline_schemas.compatibility import incompatibilities
 from touchline_schemas.export import asyncapi, event_models, example, json_schema, published_schema
 from touchline_schemas.topics import TOPICS
+from touchline_schemas.touchpoint_types import PASSIVE_TYPES, STAGE_SET, STANDARD_TYPES
 from touchline_stage_engine import builtin
 from touchline_stage_engine import metrics as stage_engine_metrics
 from touchline_stage_engine.core.definition import json_schema as lifecycle_schema
@@ -29,6 +31,17 @@ from touchline_stage_engine.settings import StageEngineSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = "libs/schemas/src/touchline_schemas/published"
+SERVICES: tuple[tuple[str, type[ServiceSettings]], ...] = (
+    ("ingest", IngestSettings),
+    ("stage engine", StageEngineSettings),
+    ("notifier", NotifierSettings),
+)
+TOOLS = {
+    "TOUCHLINE_DEVSTACK_DIR": ("`.touchline`", "Where `touchline-devstack` keeps data, logs and what it started."),
+    "TOUCHLINE_MAVEN_REPOSITORY": ("Maven Central", "URL of a mirror to take Kafka's jars from."),
+}
+"""Variables of the embedded stack: default, meaning."""
+OF_TESTS = ("TOUCHLINE_EXAMPLES", "TOUCHLINE_TEST_EXAMPLES", "TOUCHLINE_TESTS_FORBID_SKIPS")
 
 
 def _json(document: object) -> str:
@@ -76,26 +89,54 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Environment variables. A wrong one fails at start, with its name and the remedy. This page is generated from the "
-        "services' settings by `make docs`.",
+        "Environment variables. A wrong one fails at start, with its name and the remedy; one that nothing reads (a "
+        "misspelt name) is told in the log as `unknown_variable`, with the name that was probably meant. This page is "
+        "generated from the services' settings by `make docs`.",
         "",
         "## All services",
         "",
         *_settings_table(ServiceSettings.model_fields, {}),
     ]
-    for title, model in (
-        ("ingest", IngestSettings),
-        ("stage engine", StageEngineSettings),
-        ("notifier", NotifierSettings),
-    ):
+    for title, model in SERVICES:
         lines += [f"## {title}", "", *_settings_table(model.model_fields, ServiceSettings.model_fields)]
     lines += [
         "## The embedded stack",
         "",
         "| variable | default | meaning |",
         "| --- | --- | --- |",
-        "| `TOUCHLINE_DEVSTACK_DIR` | `.touchline` | Where `touchline-devstack` keeps data, logs and what it started. |",
-        "| `TOUCHLINE_MAVEN_REPOSITORY` | Maven Central | URL of a mirror to take Kafka's jars from. |",
+        *(f"| `{name}` | {default} | {meaning} |" for name, (default, meaning) in TOOLS.items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def known_variables() -> str:
+    """Every variable that anything here reads: a service warns of others, which are misspelt."""
+    ours = {PREFIX + name.upper() for _, model in SERVICES for name in model.model_fields}
+    return "\n".join(sorted({*ours, *TOOLS, *OF_TESTS})) + "\n"
+
+
+def touchpoint_types_page() -> str:
+    lines = [
+        "# Standard touchpoint types",
+        "",
+        "What a touchpoint's `channel` and `direction` are when its sender leaves them out. The set of types is open: "
+        "one that is not listed has channel `other` and direction `inbound`. Rules of lifecycles and goals of plays name "
+        "types of either kind.",
+        "",
+        "*Passive* types are inbound and yet no sign of life: they don't restart a customer's patience.",
+        "",
+        "This page is generated from `touchline_schemas.touchpoint_types` by `make docs`.",
+        "",
+        "| type | channel | direction | |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, (channel, direction) in STANDARD_TYPES.items():
+        lines.append(f"| `{name}` | `{channel}` | {direction} | {'passive' if name in PASSIVE_TYPES else ''} |")
+    lines += [
+        "",
+        f"`{STAGE_SET}` is a manual move: properties `lifecycle`, `stage` and `reason`, from sources with `may_set_stage` "
+        "alone.",
         "",
     ]
     return "\n".join(lines)
@@ -153,6 +194,8 @@ def pages() -> dict[str, Callable[[], str]]:
         "docs/lifecycle.schema.json": lambda: _json(lifecycle_schema()),
         "docs/lifecycles.md": lifecycles_page,
         "docs/metrics.md": metrics_page,
+        "docs/touchpoint-types.md": touchpoint_types_page,
+        f"libs/runtime/src/touchline_runtime/{KNOWN_FILE}": known_variables,
     }
     for event, model in event_models().items():
         made[f"{PUBLISHED}/{event}.v1.json"] = lambda event=event, model=model: _json(json_schema(model, event))  # type: ignore[misc]

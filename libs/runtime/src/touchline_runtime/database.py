@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import re
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -15,6 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from touchline_runtime.errors import ConfigurationError, Unavailable
+from touchline_runtime.patience import Patience
 from touchline_runtime.settings import ServiceSettings
 
 log = structlog.get_logger(__name__)
@@ -54,7 +54,7 @@ def schema_of(settings: ServiceSettings, service: str) -> str:
 
 
 async def _until_it_answers(settings: ServiceSettings) -> None:
-    deadline = time.monotonic() + settings.startup_timeout_seconds
+    patience = Patience("PostgreSQL", settings.startup_timeout_seconds)
     while True:
         try:
             connection = await asyncpg.connect(dsn(settings), timeout=5)
@@ -63,12 +63,11 @@ async def _until_it_answers(settings: ServiceSettings) -> None:
         except (asyncpg.InvalidPasswordError, ValueError) as error:
             raise ConfigurationError(f"TOUCHLINE_DATABASE_URL: {error}") from None
         except UNREACHABLE as error:
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"PostgreSQL did not answer within {settings.startup_timeout_seconds:g} s ({error}): is it running "
-                    "(touchline-devstack status), and is TOUCHLINE_DATABASE_URL right?"
-                ) from None
-            await asyncio.sleep(0.5)
+            await patience.wait(
+                error,
+                f"PostgreSQL did not answer within {settings.startup_timeout_seconds:g} s ({error}): is it running "
+                "(touchline-devstack status), and is TOUCHLINE_DATABASE_URL right?",
+            )
         else:
             await connection.close()
             return

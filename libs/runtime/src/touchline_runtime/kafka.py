@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
 from touchline_runtime.errors import ConfigurationError, Unavailable
+from touchline_runtime.patience import Patience
 from touchline_runtime.settings import ServiceSettings
 
 log = structlog.get_logger(__name__)
@@ -74,20 +74,26 @@ async def start_patiently(client: Any, settings: ServiceSettings) -> None:
     Raises:
         Unavailable: no broker answered within ``startup_timeout_seconds``.
     """
-    deadline = time.monotonic() + settings.startup_timeout_seconds
+    patience = _patience(settings)
     while True:
         try:
             await client.start()
-        except KafkaConnectionError:
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"no Kafka broker answered at {settings.kafka_bootstrap_servers} within "
-                    f"{settings.startup_timeout_seconds:g} s: is it running (touchline-devstack status), and is "
-                    "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS right?"
-                ) from None
-            await asyncio.sleep(0.5)
+        except KafkaConnectionError as error:
+            await patience.wait(error, _nobody_answered(settings))
         else:
             return
+
+
+def _patience(settings: ServiceSettings) -> Patience:
+    return Patience(f"Kafka at {settings.kafka_bootstrap_servers}", settings.startup_timeout_seconds)
+
+
+def _nobody_answered(settings: ServiceSettings) -> str:
+    return (
+        f"no Kafka broker answered at {settings.kafka_bootstrap_servers} within "
+        f"{settings.startup_timeout_seconds:g} s: is it running (touchline-devstack status), and is "
+        "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS right?"
+    )
 
 
 class Admin:
@@ -99,20 +105,14 @@ class Admin:
         self._client: AIOKafkaAdminClient | None = None
 
     async def __aenter__(self) -> "Admin":
-        deadline = time.monotonic() + self._settings.startup_timeout_seconds
+        patience = _patience(self._settings)
         while True:
             client = AIOKafkaAdminClient(**connection(self._settings, self._client_id))
             try:
                 await client.start()
-            except (KafkaConnectionError, OSError):
+            except (KafkaConnectionError, OSError) as error:
                 await client.close()
-                if time.monotonic() > deadline:
-                    raise Unavailable(
-                        f"no Kafka broker answered at {self._settings.kafka_bootstrap_servers} within "
-                        f"{self._settings.startup_timeout_seconds:g} s: is it running (touchline-devstack status), "
-                        "and is TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS right?"
-                    ) from None
-                await asyncio.sleep(0.5)
+                await patience.wait(error, _nobody_answered(self._settings))
             else:
                 self._client = client
                 return self

@@ -8,12 +8,18 @@ Never put a touchpoint's properties, an address or a secret into a log line.
 """
 
 import logging
+import os
 import sys
+import time
 from typing import Literal
 
 import orjson
 import structlog
 from structlog.typing import Processor
+
+from touchline_runtime.variables import known_variables, unknown_variables
+
+_UNREACHABLE_EVERY = 10.0
 
 
 def configure(
@@ -22,7 +28,10 @@ def configure(
     format: Literal["auto", "json", "console"] = "auto",  # noqa: A002
     level: str = "INFO",
 ) -> None:
-    """Send all logs of this process, the libraries' too, to standard error in one format."""
+    """Send all logs of this process, the libraries' too, to standard error in one format.
+
+    Says first which ``TOUCHLINE_…`` variables nothing reads, before what they were meant for is missed.
+    """
     as_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -62,4 +71,31 @@ def configure(
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     # Every rebalance and lost connection is reported by our own code, with what it means.
     logging.getLogger("aiokafka").setLevel(max(logging.ERROR, root.level))
+    logging.getLogger("aiokafka").addFilter(_Unreachable())
     structlog.contextvars.bind_contextvars(service=service)
+    for name, nearest in unknown_variables(os.environ, known_variables()):
+        hint = {"did_you_mean": nearest} if nearest else {}
+        structlog.get_logger(__name__).warning("unknown_variable", variable=name, **hint)
+
+
+class _Unreachable(logging.Filter):
+    """Lets one of aiokafka's complaints about unreachable brokers through every ten seconds.
+
+    It has one for each attempt at each broker, twice a second while we wait for them, and we tell of that ourselves.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told = -_UNREACHABLE_EVERY
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is written."""
+        if not str(record.msg).startswith(("Unable connect to ", "Unable to update metadata from ")):
+            return True
+        if str(record.msg).startswith('Unable connect to "'):
+            return False  # of a client that starts: whoever starts it says that it waits, and for how long
+        now = time.monotonic()
+        if now - self._told < _UNREACHABLE_EVERY:
+            return False
+        self._told = now
+        return True
