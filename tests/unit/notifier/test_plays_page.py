@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import jsonschema
 import pytest
@@ -10,6 +11,7 @@ from touchline_notifier.adapters.files import shipped_plays
 from touchline_notifier.core.known_lifecycles import BUILT_IN
 from touchline_notifier.core.play import Limits, json_schema
 from touchline_notifier.core.reading import check_lifecycles, read_plays
+from touchline_notifier.core.reasons import CancelCode, HeldForGood, HeldForNow, HeldOutCode
 from touchline_schemas.yaml_text import read_document
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -45,3 +47,22 @@ def test_the_play_on_the_page_is_sound() -> None:
 
 def test_the_page_names_every_limit() -> None:
     assert [name for name in Limits.model_fields if f"`{name}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "codes"),
+    [
+        ("`held` for good", HeldForGood),
+        ("`held`, decided again later", HeldForNow),
+        ("`cancelled`", CancelCode),
+        ("`held_out`", HeldOutCode),
+    ],
+)
+def test_the_page_names_every_code_of_a_reason_and_no_other(outcome: str, codes: object) -> None:
+    (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| {outcome}")]
+    assert set(re.findall(r"`([a-z_]+)`", row.split("|")[2])) == names_in(codes)
+
+
+def names_in(codes: object) -> set[str]:
+    """The strings of a Literal, or of a union of some."""
+    return {name for part in get_args(codes) for name in ([part] if isinstance(part, str) else names_in(part))}

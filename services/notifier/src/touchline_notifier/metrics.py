@@ -15,7 +15,7 @@ FACTS_READ = Counter(
 DECISIONS = Counter(
     "touchline_notifier_decisions",
     "Published decisions by outcome and reason.",
-    "Many held with one reason: see docs/plays.md on that reason; `template` and `no_endpoint` are mistakes in a play.",
+    "Many held with one reason: see docs/plays.md on that reason; `template` is a mistake in a play.",
     ("outcome", "reason"),
 )
 SUBSCRIPTIONS = Counter(

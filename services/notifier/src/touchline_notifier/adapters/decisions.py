@@ -28,6 +28,7 @@ from touchline_notifier.core.facts import Fact, Standing, Told, no_longer_wanted
 from touchline_notifier.core.limits import Circumstances, consent_asked, writes_to_customer
 from touchline_notifier.core.outgoing import Outgoing, action_event
 from touchline_notifier.core.profile import Profile
+from touchline_notifier.core.reasons import CancelCode
 from touchline_notifier.core.waves import waves
 
 _LEAST_PATIENCE = timedelta(minutes=5)
@@ -176,7 +177,9 @@ async def _take_news(
     """Take news that have no customer in common."""
     merges = [one.event for one in told if isinstance(one.event, CustomerMerged)]
     erasures = [one.event for one in told if isinstance(one.event, CustomerErased)]
-    whys = {one.customer_id: ("merged", f"is now part of {one.into}") for one in merges}
+    whys: dict[str, tuple[CancelCode, str]] = {
+        one.customer_id: ("merged", f"is now part of {one.into}") for one in merges
+    }
     whys |= {one.customer_id: ("erased", "the customer was erased") for one in erasures}
     books = await gather(connection, list(whys), [], desk, now.now)
     cancelled = [

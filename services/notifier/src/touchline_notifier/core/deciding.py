@@ -27,6 +27,7 @@ from touchline_notifier.core.hold_out import is_held_out
 from touchline_notifier.core.limits import Circumstances, Hold, hindrances, settle
 from touchline_notifier.core.play import Play
 from touchline_notifier.core.profile import within
+from touchline_notifier.core.reasons import CancelCode, ReasonCode
 from touchline_notifier.core.rendering import Rendered, RenderingError, Templates
 
 
@@ -121,12 +122,12 @@ class Decider:
             else:
                 yield from self._decide(action, play, book, now)
 
-    def cancel_all(self, book: Book, code: str, text: str, now: datetime) -> Iterator[Decided]:
+    def cancel_all(self, book: Book, code: CancelCode, text: str, now: datetime) -> Iterator[Decided]:
         """Cancel all that waits: the customer was erased, or is now part of another."""
         for action in list(book.waiting):
             yield self.cancel(action, book, code, text, now)
 
-    def cancel(self, action: Action, book: Book, code: str, text: str, now: datetime) -> Decided:
+    def cancel(self, action: Action, book: Book, code: CancelCode, text: str, now: datetime) -> Decided:
         """Cancel one."""
         return self._conclude(action, book, "cancelled", code, text, now)
 
@@ -167,7 +168,7 @@ class Decider:
         yield Decided(action, action.event())
 
     def _conclude(
-        self, action: Action, book: Book, outcome: Outcome, code: str | None, text: str | None, now: datetime
+        self, action: Action, book: Book, outcome: Outcome, code: ReasonCode | None, text: str | None, now: datetime
     ) -> Decided:
         if action in book.waiting:
             book.waiting.remove(action)

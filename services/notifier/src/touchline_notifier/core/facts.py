@@ -14,6 +14,8 @@ from touchline_schemas.facts import (
 )
 from touchline_schemas.times import to_wire
 
+from touchline_notifier.core.reasons import CancelCode
+
 FactType = Literal["stage-changed", "customer-stalled", "customer-recovered"]
 
 
@@ -146,7 +148,7 @@ class Standing:
         return True
 
 
-def no_longer_wanted(fact: Fact, standing: Standing | None) -> tuple[str, str] | None:
+def no_longer_wanted(fact: Fact, standing: Standing | None) -> tuple[CancelCode, str] | None:
     """Why an action on a fact is no longer wanted where the customer stands now: (code, text), or None.
 
     A stall's ends with the recovery or any move; a move's with the next move; a recovery's with the next stall.

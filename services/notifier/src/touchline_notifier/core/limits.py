@@ -17,6 +17,7 @@ from touchline_notifier.core.durations import say
 from touchline_notifier.core.facts import Fact
 from touchline_notifier.core.local_time import Business, Quiet, add_business_days, hindrance, next_allowed, zone
 from touchline_notifier.core.play import BusinessDays, BusinessDelay, Cap, Play
+from touchline_notifier.core.reasons import HoldCode
 
 _UTC = ZoneInfo("UTC")
 _SWITCH_RETRY = timedelta(minutes=1)
@@ -27,13 +28,11 @@ class Hold:
     """Held back.
 
     Attributes:
-        code: ``backfill too_old no_endpoint no_address suppressed no_consent template sending_off delay quiet_hours
-            not_a_business_day capped_customer capped_channel capped_play``.
         text: for people.
         until: decided again then; None: never sent.
     """
 
-    code: str
+    code: HoldCode
     text: str
     until: datetime | None = None
 
@@ -150,11 +149,12 @@ def _clock(play: Play, book: Book, now: datetime) -> Iterator[Hold]:
 
 def _caps(play: Play, book: Book, now: datetime) -> Iterator[Hold]:
     drop = play.limits.when_capped == "drop"
-    for code, caps, times in (
+    kinds: tuple[tuple[HoldCode, Sequence[Cap], Sequence[datetime]], ...] = (
         ("capped_customer", play.limits.per_customer, book.times()),
         ("capped_channel", play.limits.per_channel, book.times(channel=play.action.channel)),
         ("capped_play", play.limits.play_caps(), book.times(play=play.play)),
-    ):
+    )
+    for code, caps, times in kinds:
         for cap in caps:
             free = free_again(times, cap, now)
             if free is not None:

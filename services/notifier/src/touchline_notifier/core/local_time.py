@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from touchline_notifier.core.reasons import ClockCode
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HORIZON_DAYS = 400
 
@@ -48,8 +50,8 @@ def zone(name: str) -> ZoneInfo | None:
         return None
 
 
-def hindrance(at: datetime, place: ZoneInfo, quiet: Quiet | None, business: Business | None) -> str | None:
-    """Which limit forbids sending at an instant: ``quiet_hours``, ``not_a_business_day``, or None."""
+def hindrance(at: datetime, place: ZoneInfo, quiet: Quiet | None, business: Business | None) -> ClockCode | None:
+    """Which limit forbids sending at an instant, or None."""
     local = at.astimezone(place)
     if quiet is not None and quiet.covers(local.time()):
         return "quiet_hours"

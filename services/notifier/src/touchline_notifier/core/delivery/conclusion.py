@@ -7,6 +7,7 @@ from typing import TypeAlias
 from touchline_notifier.core.channel import Attempt, Delivered, EndpointGone, GaveUp, Retry
 from touchline_notifier.core.delivery.breaker import POLICY, Breaker, Policy
 from touchline_notifier.core.delivery.schedule import GiveUp, TryAt, after_failure
+from touchline_notifier.core.reasons import HoldCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Expired:
 class Withheld:
     """It was due, and somebody has said no since it was decided."""
 
-    code: str
+    code: HoldCode
     why: str
 
 
