@@ -1,13 +1,16 @@
 """The sources file."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from touchline_ingest.adapters.sources_watch import load_sources
 from touchline_ingest.core.keys import key_hash, presented_key
 from touchline_ingest.core.keys_file import KeysFileError, with_new_key, without_key
 from touchline_ingest.core.source_book import SourceBook
 from touchline_ingest.core.sources.registry import build_registry
 from touchline_ingest.core.sources_file import SourcesFileError, read_sources
+from touchline_runtime.errors import ConfigurationError
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HASH = key_hash("k")
@@ -222,3 +225,10 @@ def test_a_key_is_revoked_by_the_beginning_of_its_hash_but_not_the_last_one() ->
         without_key(two, name="s", sha256="ffff0000ffff")
     with pytest.raises(KeysFileError, match="no source"):
         without_key(two, name="t", sha256=HASH)
+
+
+def test_a_file_that_is_missing_is_told_with_its_variable_and_what_to_type(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as told:
+        load_sources(tmp_path / "none here.yaml", REGISTRY)
+    assert str(told.value).startswith(f"TOUCHLINE_SOURCES_FILE={tmp_path}/none here.yaml: there is no such file")
+    assert f"touchline-ingest keys new shop --file '{tmp_path}/none here.yaml'" in str(told.value)

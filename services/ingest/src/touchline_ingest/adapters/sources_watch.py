@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 from pathlib import Path
 
 import structlog
@@ -19,6 +20,10 @@ REMEDY = (
     "TOUCHLINE_SOURCES_FILE is not set: it names the systems that may post, and their keys. To begin with one:\n"
     "  touchline-ingest keys new shop --file sources.yaml\n"
     "  export TOUCHLINE_SOURCES_FILE=sources.yaml"
+)
+_MISSING = (
+    "TOUCHLINE_SOURCES_FILE={path}: there is no such file (looked for from {here}). To begin one:\n"
+    "  touchline-ingest keys new shop --file {quoted}"
 )
 
 
@@ -50,9 +55,12 @@ def load_sources(path: Path, registry: Registry) -> SourceBook:
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        words = _MISSING.format(path=path, here=Path.cwd(), quoted=shlex.quote(str(path)))
+        raise ConfigurationError(words) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"the sources file {path} can't be read: {reason}") from None
+        raise ConfigurationError(f"TOUCHLINE_SOURCES_FILE={path}: the file can't be read: {reason}") from None
     try:
         return read_sources(text, registry=registry, fetch_secret=fetch_secret)
     except SourcesFileError as error:

@@ -1,6 +1,7 @@
 """Files of the notifier: plays of one's own and shipped ones, endpoints, lifecycles of one's own."""
 
 import os
+import shlex
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +14,14 @@ from touchline_notifier.core.endpoints import Endpoint, parse_endpoints
 from touchline_notifier.core.reading import KnownLifecycle
 
 _SUFFIXES = (".yaml", ".yml")
+_REMEDIES = {
+    "TOUCHLINE_PLAYS_DIR": "Make it, and put plays into it (docs/plays.md; `touchline-notifier plays` lists some that "
+    "ship, to copy):\n  mkdir -p {quoted}\nor unset the variable to run none.",
+    "TOUCHLINE_ENDPOINTS_FILE": "To begin one (docs/delivery.md):\n"
+    "  echo 'endpoints: [{{name: crm, url: https://crm.example.org/hook, secret: {{env: CRM_SECRET}}}}]' > {quoted}\n"
+    "or unset the variable to send nothing anywhere.",
+    "TOUCHLINE_LIFECYCLES_DIR": "Create it, or unset the variable.",
+}
 
 
 def texts_of(folder: Path, setting: str) -> list[tuple[str, str]]:
@@ -27,8 +36,21 @@ def texts_of(folder: Path, setting: str) -> list[tuple[str, str]]:
         return [(str(path), path.read_text(encoding="utf-8")) for path in paths]
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{setting}={folder}: a file is not UTF-8: {error}") from None
+    except FileNotFoundError as error:
+        if Path(error.filename) == folder:
+            raise _missing(setting, folder) from None
+        raise ConfigurationError(f"{setting}={folder}: {error.strerror}: {error.filename}") from None
     except OSError as error:
         raise ConfigurationError(f"{setting}={folder}: {error.strerror}: {error.filename}") from None
+
+
+def _missing(setting: str, path: Path) -> ConfigurationError:
+    """Nothing is there: which variable says so, where it was looked for, and what to type."""
+    remedy = _REMEDIES.get(setting, "").format(quoted=shlex.quote(str(path)))
+    what = "file" if setting.endswith("_FILE") else "folder"
+    return ConfigurationError(
+        f"{setting}={path}: there is no such {what} (looked for from {Path.cwd()}). {remedy}".rstrip()
+    )
 
 
 def shipped_plays() -> dict[str, tuple[str, str]]:
@@ -71,6 +93,8 @@ def read_endpoints(file: Path | None) -> dict[str, Endpoint]:
 
     try:
         text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise _missing("TOUCHLINE_ENDPOINTS_FILE", file) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigurationError(f"TOUCHLINE_ENDPOINTS_FILE={file}: {reason}") from None
