@@ -1,0 +1,78 @@
+"""The README's commands, run as they stand there; and what it shows is what the files hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from touchline_devstack.embedded.ports import free_port
+from touchline_devstack.processes import command
+from touchline_devstack.stack import Stack
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+SET_UP = "make setup && source .venv/bin/activate\n"
+
+
+def blocks(title: str) -> list[str]:
+    """The indented blocks of a section."""
+    _, _, section = README.partition(f"\n## {title}\n")
+    section, _, _ = section.partition("\n## ")
+    found = re.findall(r"(?:^(?: {4}.*)?\n)+", section, re.MULTILINE)
+    return ["".join(line[4:] or "\n" for line in one.splitlines(True)).strip() + "\n" for one in found if one.strip()]
+
+
+@pytest.mark.parametrize(
+    ("title", "number", "file"),
+    [
+        ("Write a lifecycle", 0, "lifecycles/trial.yaml"),
+        ("Write a play", 0, "plays/win-back.yaml"),
+        ("Write a play", 1, "endpoints.yaml"),
+    ],
+)
+def test_the_sample_configuration_is_what_the_readme_shows(title: str, number: int, file: str) -> None:
+    assert blocks(title)[number] == (ROOT / "deploy/config" / file).read_text()
+
+
+@pytest.mark.stack
+@pytest.mark.timeout(280)
+def test_the_readme_s_commands_work_as_they_stand_there(
+    stack: Stack, database_url: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    (commands,) = blocks("Use it")
+    # Setting up is what made this very test run; the rest is run as it is, on ports that are free here.
+    assert commands.startswith(SET_UP)
+    commands = commands.removeprefix(SET_UP)
+    for port in ("8080", "8081", "8082"):
+        commands = commands.replace(port, str(free_port()))
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("TOUCHLINE_")}
+    ended = subprocess.run(
+        ["/bin/bash", "-c", "set -eo pipefail\n" + commands],
+        cwd=tmp_path,
+        env=ours
+        | {
+            "PATH": f"{Path(command('touchline-ingest')).parent}:{os.environ['PATH']}",
+            "NO_PROXY": "*",
+            # The stack is there already, with a database and topics for this test alone.
+            "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap,
+            "TOUCHLINE_DATABASE_URL": database_url,
+            "TOUCHLINE_TOPIC_PREFIX": topic_prefix,
+            "TOUCHLINE_DEVSTACK_DIR": str(tmp_path / "devstack"),
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    answers = [json.loads(line) for line in ended.stdout.replace("}{", "}\n{").splitlines() if line.startswith("{")]
+    posted, customer = answers
+    assert (posted["accepted"], posted["rejected"]) == (1, 0)
+    assert customer["customer_id"] == "c-17"
+    assert customer["stages"]["service-cycle"]["stage"]
+    assert ended.stderr.count('"stopped"') == 3, ended.stderr
