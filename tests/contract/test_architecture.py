@@ -29,6 +29,10 @@ IMPURE = {
 }  # fmt: skip
 
 
+PURE_RUNTIME = ("touchline_runtime.places", "touchline_runtime.yaml_text")
+"""Texts to values, without a clock or a network: the core may use them as it uses a library."""
+
+
 def imports(path: Path) -> Iterator[tuple[str, int]]:
     """Every module a file imports, with the line."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -56,16 +60,13 @@ def test_packages_import_only_those_they_may(package: str) -> None:
     assert breaches == []
 
 
-def test_the_contract_depends_on_pydantic_and_the_standard_library_alone_but_for_its_reader_of_yaml() -> None:
+def test_the_contract_depends_on_pydantic_and_the_standard_library_alone() -> None:
     allowed = {"pydantic", "touchline_schemas"} | sys.stdlib_module_names
-    beside = {"yaml_text.py": {"ruamel"}}
     breaches = [
         f"{path.relative_to(ROOT)}:{line} imports {module}"
         for path in files("touchline_schemas")
         for module, line in imports(path)
-        if module.split(".")[0] not in allowed | beside.get(path.name, set())
-        # Who has the models alone needs no YAML: the contract itself never asks for its reader.
-        or module.startswith("touchline_schemas.yaml_text")
+        if module.split(".")[0] not in allowed
     ]
     assert breaches == []
 
@@ -78,7 +79,18 @@ def test_the_core_knows_no_clock_no_network_and_no_framework(service: str) -> No
         for module, line in imports(path)
         if module.split(".")[0] in IMPURE
         or module.startswith((f"{service}.adapters", f"{service}.entrypoints", f"{service}.bootstrap"))
-        or module.startswith("touchline_runtime")
+        or (module.startswith("touchline_runtime") and not module.startswith(PURE_RUNTIME))
+    ]
+    assert breaches == []
+
+
+def test_what_the_core_uses_of_the_runtime_is_as_pure() -> None:
+    breaches = [
+        f"{name} imports {module}"
+        for name in PURE_RUNTIME
+        for module, _ in imports(SOURCES["touchline_runtime"] / f"{name.split('.')[1]}.py")
+        if module.split(".")[0] in IMPURE
+        or (module.startswith("touchline_runtime") and not module.startswith(PURE_RUNTIME))
     ]
     assert breaches == []
 

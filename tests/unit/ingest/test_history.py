@@ -12,7 +12,7 @@ from touchline_ingest.core.acceptance import Terms
 from touchline_ingest.core.import_mapping import RowError, default_mapping, read_mapping
 from touchline_ingest.entrypoints.cli_import import Import, run_import
 from touchline_runtime.errors import ConfigurationError
-from touchline_schemas.places import FaultyDocumentError
+from touchline_runtime.places import FaultyDocumentError
 
 MAPPING = """
 fields:

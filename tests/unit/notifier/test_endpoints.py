@@ -2,7 +2,7 @@
 
 import pytest
 from touchline_notifier.core.endpoints import Endpoint, parse_endpoints
-from touchline_schemas.places import FaultyDocumentError
+from touchline_runtime.places import FaultyDocumentError
 
 
 def parse(text: str) -> dict[str, Endpoint]:

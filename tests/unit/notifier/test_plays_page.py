@@ -12,7 +12,7 @@ from touchline_notifier.core.known_lifecycles import BUILT_IN
 from touchline_notifier.core.play import Limits, json_schema
 from touchline_notifier.core.reading import check_lifecycles, read_plays
 from touchline_notifier.core.reasons import CancelCode, HeldForGood, HeldForNow, HeldOutCode
-from touchline_schemas.yaml_text import read_document
+from touchline_runtime.yaml_text import read_document
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGE = (DOCS / "plays.md").read_text()

@@ -1,7 +1,7 @@
 """What `check` refuses although it has the right shape, and what it lets pass although it looks odd."""
 
 import pytest
-from touchline_schemas.places import Fault, FaultyDocumentError
+from touchline_runtime.places import Fault, FaultyDocumentError
 from touchline_stage_engine import builtin
 from touchline_stage_engine.core.checks import check
 from touchline_stage_engine.core.definition import Definition

@@ -2,7 +2,7 @@
 
 import pytest
 from jsonschema import Draft202012Validator
-from touchline_schemas.yaml_text import read_document
+from touchline_runtime.yaml_text import read_document
 from touchline_stage_engine import builtin
 from touchline_stage_engine.core.definition import json_schema
 from touchline_stage_engine.core.mermaid import draw

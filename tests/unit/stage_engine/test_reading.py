@@ -1,7 +1,7 @@
 """What a definition's text may be, and what its author is told when it may not."""
 
 import pytest
-from touchline_schemas.places import Fault, FaultyDocumentError
+from touchline_runtime.places import Fault, FaultyDocumentError
 from touchline_stage_engine import builtin
 from touchline_stage_engine.core.definition import Definition
 from touchline_stage_engine.core.reading import read_definition

@@ -23,9 +23,9 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from touchline_schemas.places import FaultyDocumentError, Path, Places
+from touchline_runtime.places import FaultyDocumentError, Path, Places
+from touchline_runtime.yaml_text import read_document
 from touchline_schemas.touchpoint import PostedTouchpoint
-from touchline_schemas.yaml_text import read_document
 
 from touchline_ingest.core.sources.interface import TouchpointDraft
 

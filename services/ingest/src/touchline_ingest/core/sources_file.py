@@ -24,9 +24,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from touchline_schemas.places import FaultyDocumentError, Places
+from touchline_runtime.places import FaultyDocumentError, Places
+from touchline_runtime.yaml_text import read_document
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE
-from touchline_schemas.yaml_text import read_document
 
 from touchline_ingest.core.keys import KeyHash, key_end
 from touchline_ingest.core.rate import Rate

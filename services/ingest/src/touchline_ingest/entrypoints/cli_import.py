@@ -16,9 +16,9 @@ from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 from touchline_runtime import logs, process
 from touchline_runtime.errors import ConfigurationError, Unavailable
+from touchline_runtime.places import FaultyDocumentError
 from touchline_runtime.settings import read_settings
 from touchline_schemas.ids import idempotent_touchpoint_id
-from touchline_schemas.places import FaultyDocumentError
 from touchline_schemas.topics import TOUCHPOINTS
 
 from touchline_ingest.adapters.history_file import HistoryFile, Progress, ProgressFile, Row

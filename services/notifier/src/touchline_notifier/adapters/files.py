@@ -7,8 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 
 from touchline_runtime.errors import ConfigurationError
-from touchline_schemas.places import FaultyDocumentError
-from touchline_schemas.yaml_text import read_document
+from touchline_runtime.places import FaultyDocumentError
+from touchline_runtime.yaml_text import read_document
 
 from touchline_notifier.core.endpoints import Endpoint, parse_endpoints
 from touchline_notifier.core.reading import KnownLifecycle

@@ -8,9 +8,9 @@ import structlog
 from aiokafka import TopicPartition
 from pydantic import ValidationError
 from touchline_runtime import kafka
+from touchline_runtime.places import Fault
 from touchline_runtime.settings import ServiceSettings
 from touchline_schemas.facts import LifecycleDefined
-from touchline_schemas.places import Fault
 from touchline_schemas.topics import LIFECYCLES
 
 from touchline_notifier.core.reading import KnownLifecycle

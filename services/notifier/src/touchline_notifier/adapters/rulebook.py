@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 from touchline_runtime.errors import ConfigurationError
-from touchline_schemas.places import Fault
+from touchline_runtime.places import Fault
 
 from touchline_notifier.adapters.channels.registry import check_endpoints
 from touchline_notifier.adapters.files import own_lifecycles, play_texts, read_endpoints, shipped_plays, texts_of

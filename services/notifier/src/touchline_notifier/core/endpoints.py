@@ -17,9 +17,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from touchline_runtime.places import Fault, FaultyDocumentError, Places, written_path
+from touchline_runtime.yaml_text import read_document
 from touchline_schemas.facts import MoveKind
-from touchline_schemas.places import Fault, FaultyDocumentError, Places, written_path
-from touchline_schemas.yaml_text import read_document
 
 FactName = Literal["stage-changed", "customer-stalled", "customer-recovered", "customer-merged", "customer-erased"]
 

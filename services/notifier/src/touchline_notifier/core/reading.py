@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from touchline_schemas.places import Fault, FaultyDocumentError, Places, written_path
-from touchline_schemas.yaml_text import Document, read_document
+from touchline_runtime.places import Fault, FaultyDocumentError, Places, written_path
+from touchline_runtime.yaml_text import Document, read_document
 
 from touchline_notifier.core.endpoints import Endpoint
 from touchline_notifier.core.play import Play

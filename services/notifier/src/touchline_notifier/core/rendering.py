@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from touchline_schemas.places import Path, describe_path
+from touchline_runtime.places import Path, describe_path
 from touchline_schemas.times import to_wire
 from touchline_schemas.touchpoint import unstorable
 

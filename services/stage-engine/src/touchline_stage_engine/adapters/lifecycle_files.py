@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from touchline_runtime.errors import ConfigurationError
-from touchline_schemas.places import FaultyDocumentError
+from touchline_runtime.places import FaultyDocumentError
 
 from touchline_stage_engine import builtin
 from touchline_stage_engine.core.definition import Definition

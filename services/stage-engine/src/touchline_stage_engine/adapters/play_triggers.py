@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from touchline_runtime.errors import ConfigurationError
-from touchline_schemas.places import FaultyDocumentError
-from touchline_schemas.yaml_text import read_document
+from touchline_runtime.places import FaultyDocumentError
+from touchline_runtime.yaml_text import read_document
 
 from touchline_stage_engine.core.simulation import Trigger
 

@@ -7,8 +7,8 @@ one another in less than a day); rules that can never hold. Lengths and numbers 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from touchline_runtime.places import Fault, Path, Places
 from touchline_schemas.durations import DAY, describe_duration, parse_duration
-from touchline_schemas.places import Fault, Path, Places
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE, STAGE_SET
 
 from touchline_stage_engine.core.compile import resolve_target

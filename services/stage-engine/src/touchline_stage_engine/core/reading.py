@@ -5,8 +5,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from touchline_schemas.places import Fault, FaultyDocumentError, Path, Places, written_path
-from touchline_schemas.yaml_text import read_document
+from touchline_runtime.places import Fault, FaultyDocumentError, Path, Places, written_path
+from touchline_runtime.yaml_text import read_document
 
 from touchline_stage_engine.core.checks import check
 from touchline_stage_engine.core.definition import (

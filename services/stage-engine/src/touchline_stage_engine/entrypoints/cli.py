@@ -78,7 +78,7 @@ def migrate() -> None:
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="A lifecycle definition (YAML).")]) -> None:
     """Check a lifecycle definition, and draw it as a diagram (Mermaid)."""
-    from touchline_schemas.places import FaultyDocumentError
+    from touchline_runtime.places import FaultyDocumentError
 
     from touchline_stage_engine.core.mermaid import draw
     from touchline_stage_engine.core.reading import read_definition

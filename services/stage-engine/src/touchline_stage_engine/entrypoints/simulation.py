@@ -12,7 +12,7 @@ import orjson
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from touchline_runtime.errors import ConfigurationError
-from touchline_schemas.places import FaultyDocumentError
+from touchline_runtime.places import FaultyDocumentError
 from touchline_schemas.times import from_micros, parse_micros, to_wire
 
 from touchline_stage_engine import builtin

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from touchline_schemas.places import Fault, FaultyDocumentError, Places, describe_path, written_path
-from touchline_schemas.yaml_text import read_document
+from touchline_runtime.places import Fault, FaultyDocumentError, Places, describe_path, written_path
+from touchline_runtime.yaml_text import read_document
 
 
 @pytest.mark.parametrize(

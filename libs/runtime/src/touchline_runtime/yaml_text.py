@@ -16,7 +16,7 @@ from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.resolver import VersionedResolver
 from ruamel.yaml.tag import Tag
 
-from touchline_schemas.places import Fault, FaultyDocumentError, Path, Places
+from touchline_runtime.places import Fault, FaultyDocumentError, Path, Places
 
 _PLAIN = Tag(suffix="plain")
 _STRING = "tag:yaml.org,2002:str"
