@@ -38,6 +38,9 @@ def test_the_demo_ends_by_itself_with_numbers_that_add_up_and_leaves_nothing_run
     assert told["stalls"] > told["recoveries"] > 0
     assert told["actions"].keys() >= {"sent", "held"}
     assert "Where the customers are" in ended.stdout
-    assert "http://127.0.0.1:" in ended.stdout
+    assert "plays, actions, deliveries  http://127.0.0.1:" in ended.stdout
+    assert told["people"]["made up"] == 200
+    assert f"{told['people']['came by live']} newcomers in the live part, 1 asked to be forgotten" in ended.stdout
+    assert f"{told['touchpoints_rejected']} refused; " in ended.stdout
     left = [process for process in psutil.process_iter(["environ"]) if str(folder) in str(process.info["environ"])]
     assert left == []

@@ -12,6 +12,7 @@ from touchline_devstack.demo.doors import DoorError
 from touchline_devstack.demo.run import DoesNotAddUp, Options, demo
 from touchline_devstack.demo.show import Show
 from touchline_devstack.demo.site import Site
+from touchline_devstack.demo.terminal import alone_at_the_terminal
 from touchline_devstack.errors import DevstackError
 from touchline_devstack.settings import DevstackSettings
 
@@ -31,9 +32,14 @@ def main(
     """
     console = Console()
     show = Show(console)
+    with alone_at_the_terminal():
+        _run(Options(once, customers, seed), console, show)
+
+
+def _run(options: Options, console: Console, show: Show) -> None:
     site = Site(DevstackSettings.from_environment(), show, run=f"{datetime.now(UTC):%Y%m%d%H%M%S}")
     try:
-        asyncio.run(_until_told(Options(once, customers, seed), site, show))
+        asyncio.run(_until_told(options, site, show))
     except (DevstackError, DoorError, DoesNotAddUp) as error:
         console.print("[bold red]The demo failed:[/]", end=" ")
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
@@ -52,6 +58,8 @@ async def _until_told(options: Options, site: Site, show: Show) -> None:
     def told() -> None:
         if stop.is_set() or not site.open_to_visitors:
             running.cancel()
+        else:
+            show.say("Ending: everything under way comes to rest, and the sums are checked. About half a minute.")
         stop.set()
 
     loop = asyncio.get_running_loop()

@@ -80,6 +80,7 @@ class Demo:
     answers: Answers = field(default_factory=Answers)
     erased_at: dict[Person, datetime] = field(default_factory=dict)
     crm_keys: dict[Person, set[str]] = field(default_factory=dict)
+    newcomers: set[Person] = field(default_factory=set)
 
     async def run(self) -> dict[str, Any]:
         """All of it; the summary.
@@ -109,17 +110,23 @@ class Demo:
             counted = await self._counted_at_rest(http, witness, company)
             wrong = faults(counted)
             told = summary(counted)
+            told["people"] = {
+                "made up": company.customers,
+                "came by live": len(self.newcomers),
+                "asked to be forgotten": len(self.erased_at),
+            }
             told["seconds"] = {name: round(value, 1) for name, value in self.show.seconds.items()}
             told["seconds"]["in all"] = round(time.monotonic() - began, 1)
             self._write(told)
             lag = sum(counted.lag.values())
-            self.show.console.print(views.board(witness, stages, accepted=self.answers.accepted, lag=lag))
+            self.show.console.print(views.board(witness, stages, self.answers, lag=lag))
             people = [person for person in company.people if person not in self.erased_at]
             self.show.console.print(
                 views.stories(
                     await tell(http, self._url("stage-engine"), _interesting(people, witness), STORY_LIFECYCLE)
                 )
             )
+            self.show.say(views.customers_line(told))
             self.show.say(views.summary_line(told))
             if wrong:
                 raise DoesNotAddUp(wrong)
@@ -197,7 +204,8 @@ class Demo:
             ("the console", f"{self._url('stage-engine')}/"),
             ("query API", f"{self._url('stage-engine')}/docs"),
             ("ingest", f"{self._url('ingest')}/docs"),
-            ("notifier", f"{self._url('notifier')}/docs"),
+            ("plays, actions, deliveries", f"{self._url('notifier')}/"),
+            ("the notifier's API", f"{self._url('notifier')}/docs"),
             ("Kafka", self.site.kafka_bootstrap),
             ("PostgreSQL", self.site.database_url),
         ]
@@ -208,10 +216,14 @@ class Demo:
     ) -> None:
         """Scenes as they happen; with --once for a while, else until Ctrl-C."""
         if not self.options.once:
-            self.show.say("Live touchpoints arrive now. Ctrl-C ends the demo and checks the sums.")
+            self.show.say(
+                "Live touchpoints arrive now. Ctrl-C ends the demo and checks the sums, which takes about half a "
+                "minute: first, everything under way comes to rest. A second Ctrl-C ends it at once."
+            )
         started = time.monotonic()
         waiting: list[tuple[datetime, str, Deed]] = []
         scenes, last_look = 0, 0.0
+        residents = frozenset(day.company.people)
         company_watch = (day.company.live_from + day.company.live_for - datetime.now(UTC)).total_seconds()
         play_until = max(_SCENES_FOR, company_watch - _LAST_SCENE)
         self.site.open_to_visitors = True
@@ -227,13 +239,14 @@ class Demo:
                 while waiting and waiting[0][0] <= datetime.now(UTC):
                     due.append(heapq.heappop(waiting)[2])
                 await asyncio.gather(*(self._post(doors[deed.source], [deed]) for deed in due))
+                self.newcomers.update(deed.person for deed in due if deed.person not in residents)
                 if not playing and (not waiting or self.stop.is_set()):
                     break
                 self.site.check_alive()
                 if live is not None and elapsed - last_look > 1:
                     last_look = elapsed
                     lag = sum((await witness.lag()).values())
-                    live.update(views.board(witness, stages, accepted=self.answers.accepted, lag=lag))
+                    live.update(views.board(witness, stages, self.answers, lag=lag))
                 await asyncio.sleep(0.1)
 
     @asynccontextmanager
@@ -334,7 +347,7 @@ class Demo:
     def _write(self, told: Mapping[str, Any]) -> None:
         path = self.site.summary_file
         path.write_text(json.dumps(told, indent=2) + "\n")
-        self.show.say(f"[dim]{path}[/]")
+        self.show.say(f"All numbers, as JSON: {path}")
 
 
 def _interesting(people: Sequence[Person], witness: Witness) -> list[Person]:

@@ -11,6 +11,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from touchline_devstack.demo.doors import Answers
 from touchline_devstack.demo.witness import Witness
 
 
@@ -57,9 +58,9 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-def board(witness: Witness, stages: Mapping[str, tuple[str, ...]], *, accepted: int, lag: int) -> RenderableType:
-    """Stages, moves, stalls, actions and lag, as the witness has read them."""
-    return Group(_stages(witness, stages), _happened(witness, accepted, lag))
+def board(witness: Witness, stages: Mapping[str, tuple[str, ...]], answers: Answers, *, lag: int) -> RenderableType:
+    """What the doors answered, and stages, moves, stalls, actions and lag as the witness has read them."""
+    return Group(_stages(witness, stages), _happened(witness, answers, lag))
 
 
 def _stages(witness: Witness, stages: Mapping[str, tuple[str, ...]]) -> Table:
@@ -78,15 +79,18 @@ def _stages(witness: Witness, stages: Mapping[str, tuple[str, ...]]) -> Table:
     return table
 
 
-def _happened(witness: Witness, accepted: int, lag: int) -> Table:
+def _happened(witness: Witness, answers: Answers, lag: int) -> Table:
     facts, actions = witness.facts, witness.actions
     table = Table(title="What happened", title_justify="left", show_header=False, expand=False)
     table.add_column(style="bold")
     table.add_column()
-    table.add_row("touchpoints", f"{accepted:,} accepted, {witness.touchpoints.duplicates:,} of them told twice")
+    table.add_row(
+        "touchpoints", f"{answers.accepted:,} accepted, {witness.touchpoints.duplicates:,} of them told twice"
+    )
+    table.add_row("", f"{answers.rejected:,} mistakes refused at the door, as they should be")
     table.add_row("moves", _counts(facts.moves))
     table.add_row("stalls", f"{facts.stalls:,}, of which {facts.recoveries:,} recovered")
-    table.add_row("identities", f"{facts.merges:,} keys merged, {facts.erasures:,} erased")
+    table.add_row("identities", f"{facts.merges:,} keys merged; erased with all keys: {facts.erasures:,} keys")
     table.add_row("actions", _counts(actions.outcomes) or "none yet")
     for reason, count in actions.reasons.most_common(6):
         table.add_row("", f"[dim]{count:,} × {reason}[/]")
@@ -112,9 +116,20 @@ def addresses(rows: list[tuple[str, str]]) -> RenderableType:
     return table
 
 
-def summary_line(summary: Mapping[str, Any]) -> str:
-    """The sum that has to be right, in one line."""
+def customers_line(summary: Mapping[str, Any]) -> str:
+    """How many customers there are, and who they are."""
+    people = summary["people"]
     return (
+        f"{summary['customers']:,} customers: of {people['made up']:,} people at the beginning and "
+        f"{people['came by live']:,} newcomers in the live part, {people['asked to be forgotten']:,} asked to be "
+        f"forgotten ({summary['erasures']:,} keys erased)"
+    )
+
+
+def summary_line(summary: Mapping[str, Any]) -> str:
+    """The sum that has to be right, in one line; what was refused is no part of it."""
+    return (
+        f"{summary['touchpoints_rejected']:,} refused; "
         f"{summary['touchpoints_accepted']:,} accepted = {summary['touchpoints_folded']:,} folded + "
         f"{summary['duplicates']:,} duplicates + {summary['dead_letters']:,} dead-lettered + "
         f"{summary['erased']:,} dropped as erased; lag {summary['lag']}"
