@@ -30,10 +30,11 @@ def test_variables_of_all_services_and_tools_and_of_others_are_passed_over() -> 
     assert list(unknown_variables(given, known_variables())) == []
 
 
-def test_a_service_says_so_before_anything_else() -> None:
+def test_a_service_says_so_once_before_anything_else() -> None:
     program = (
         "from touchline_runtime import logs\nimport structlog\n"
-        "logs.configure('ingest', format='json')\nstructlog.get_logger('a').info('later')"
+        "logs.configure('ingest', format='json')\nlogs.configure('ingest', format='json')\n"
+        "structlog.get_logger('a').info('later')"
     )
     ended = subprocess.run(
         [sys.executable, "-c", program],

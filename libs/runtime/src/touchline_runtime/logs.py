@@ -71,11 +71,18 @@ def configure(
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
     # Every rebalance and lost connection is reported by our own code, with what it means.
     logging.getLogger("aiokafka").setLevel(max(logging.ERROR, root.level))
-    logging.getLogger("aiokafka").addFilter(_Unreachable())
     structlog.contextvars.bind_contextvars(service=service)
+    chatter = logging.getLogger("aiokafka")
+    if not any(isinstance(one, _Unreachable) for one in chatter.filters):  # else this was done before
+        chatter.addFilter(_Unreachable())
+        _tell_of_unknown_variables()
+
+
+def _tell_of_unknown_variables() -> None:
+    log = structlog.get_logger(__name__)
     for name, nearest in unknown_variables(os.environ, known_variables()):
         hint = {"did_you_mean": nearest} if nearest else {}
-        structlog.get_logger(__name__).warning("unknown_variable", variable=name, **hint)
+        log.warning("unknown_variable", variable=name, **hint)
 
 
 class _Unreachable(logging.Filter):
