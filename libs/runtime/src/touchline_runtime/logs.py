@@ -46,7 +46,9 @@ def configure(
             structlog.processors.JSONRenderer(serializer=lambda value, **_: orjson.dumps(value, default=str).decode()),
         ]
     else:
-        render = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # Without the variables on the stack: among them are addresses with passwords.
+        traceback = structlog.dev.RichTracebackFormatter(show_locals=False)
+        render = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=traceback)]
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -137,7 +137,9 @@ async def run(
     await asyncio.wait({serving, asked, *running}, return_when=asyncio.FIRST_COMPLETED)
     failed = _first_failure([serving, *running]) if not stop_requested.is_set() else None
     if failed is not None:
-        log.error("component_ended", component=failed.name, exc_info=failed.error)
+        # What our own faults say is for people; where in the code they were raised helps nobody.
+        told = {"error": str(failed.error)} if isinstance(failed.error, RuntimeFault) else {"exc_info": failed.error}
+        log.error("component_ended", component=failed.name, **told)
     asked.cancel()
     stop_requested.set()
     server.should_exit = True

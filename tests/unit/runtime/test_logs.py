@@ -1,4 +1,4 @@
-"""A server that is away at start is told of now and then, and once when there is no more time."""
+"""What a process writes while it waits for a server, and when something fails."""
 
 import json
 import subprocess
@@ -31,3 +31,25 @@ def test_kafka_that_is_away_is_told_once_and_not_at_every_attempt() -> None:
     assert [one["event"] for one in told if one["event"] != "unknown_variable"] == ["waiting"], ended.stderr
     assert told[-1]["server"] == "Kafka at 127.0.0.1:1"
     assert told[-1]["gives_up_in_seconds"] == 1
+
+
+CONSOLE = """
+import structlog
+from touchline_runtime import logs
+
+def fail(password="hunter2"):
+    raise ValueError("boom")
+
+logs.configure("ingest", format="console")
+try:
+    fail()
+except ValueError:
+    structlog.get_logger("a").exception("failed")
+"""
+
+
+def test_a_traceback_on_the_console_shows_no_variables_since_passwords_are_among_them() -> None:
+    ended = subprocess.run([sys.executable, "-c", CONSOLE], capture_output=True, text=True, check=True, timeout=60)
+    assert "ValueError" in ended.stderr
+    assert "boom" in ended.stderr
+    assert "hunter2" not in ended.stderr
