@@ -94,3 +94,24 @@ async def test_what_was_numbered_and_not_committed_is_published_by_the_successor
     assert await numbers(world, RETENTION_ACTIONS.name) == [1, 2, 3, 4]
     await first.close()
     await second.close()
+
+
+async def test_a_database_restored_from_a_backup_counts_on_from_what_the_topics_have(
+    world: World, settings: NotifierSettings, connection: asyncpg.Connection
+) -> None:
+    _, before = await successor(settings, connection)
+    await write(connection, RETENTION_ACTIONS.name, 1, 2, 3)
+    assert await before.publish() == 3
+    # As the backup has it, which was made before any of these.
+    await connection.execute("UPDATE positions SET last_publish_no = 0")
+
+    _, restored = await successor(settings, connection)
+    assert await restored.publish() == 0
+    await write(connection, RETENTION_ACTIONS.name, 4)
+    # It dies between numbering and publishing: its numbers must not be taken for published ones.
+    await restored._number()
+    _, last = await successor(settings, connection)
+    assert await last.publish() == 1
+    assert await numbers(world, RETENTION_ACTIONS.name) == [1, 2, 3, 4]
+    for relay in (before, restored, last):
+        await relay.close()

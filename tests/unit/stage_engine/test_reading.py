@@ -54,6 +54,20 @@ def test_yaml_is_read_as_1_2_whatever_it_says_of_itself() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "{name: a, stall: {after: 14}}",
+        "{name: a, stall: {after: 3d, then: [14]}}",
+        "{name: a, lapse: {after: 14, to: b}}",
+        "{name: a, rules: [{when: [t], count: 2, within: 14, to: b}]}",
+    ],
+)
+def test_a_length_of_time_without_a_unit_is_told_which_there_are(stage: str) -> None:
+    fault = only(stages(stage, "{name: b}"))
+    assert (fault.line, fault.message, fault.instead) == (5, "'14' has no unit", "write one of s m h d w, such as 14d")
+
+
 def test_two_texts_of_one_version_are_told_apart_by_what_they_say() -> None:
     one, comment, other = stages("{name: a}"), stages("{name: a}") + "# a remark\n", stages("{name: b}")
     fingerprints = [read_definition(text, "f").fingerprint for text in (one, comment, other)]
@@ -95,7 +109,7 @@ def test_a_definition_survives_being_stored_as_json() -> None:
         (stages("{name: a, stal: {after: 3d}}"), 5, "stages[0].stal", "did you mean stall?"),
         (stages("{name: a, stall: {}}"), 5, "stages[0].stall.after", "add after:"),
         (stages("{name: a, stall: {after: 0d}}"), 5, "stages[0].stall.after", "above zero"),
-        (stages("{name: a, stall: {after: 3}}"), 5, "stages[0].stall.after", "write a text"),
+        (stages("{name: a, stall: {after: 3}}"), 5, "stages[0].stall.after", "no unit; write one of s m h d w"),
         (stages("{name: a, stall: {after: 3x}}"), 5, "stages[0].stall.after", "write 30m"),
         (stages("{name: a, rules: [{when: t}]}"), 5, "stages[0].rules[0].to", "add to:"),
         (stages("{name: a, rules: [{when: [], to: b}]}", "{name: b}"), 5, "stages[0].rules[0].when", "at least one"),

@@ -52,6 +52,12 @@ SET last_publish_no = greatest(last_publish_no,
 WHERE stream = $1 AND partition = $2
 """
 
+CATCH_UP = """
+-- A database restored from a backup counts from where it was then: the topics may be further.
+UPDATE positions SET last_publish_no = $3 WHERE stream = $1 AND partition = $2 AND last_publish_no < $3
+RETURNING 1
+"""
+
 NUMBERED = """
 SELECT topic, key, headers, value, publish_no
 FROM outbox
@@ -116,12 +122,13 @@ class Relay:
             await let_go(producer.client.close(), 1, f"{self._name}-connections")
 
     async def _finish_predecessors(self) -> int:
-        """Delete the numbered rows that are out already, publish the others."""
+        """Delete the numbered rows that are out already, publish the others, and count on from what is out."""
+        out = await self._last_published()
         rows = await self._connection.fetch(NUMBERED, self._owned.partition)
+        if rows or out > self._owned.last_publish_no:
+            await self._forget_through(out)
         if not rows:
             return 0
-        out = await self._last_published()
-        await self._forget_through(out)
         rest = [row for row in rows if row["publish_no"] > out]
         log.info("relay_took_over", partition=self._owned.partition, published=len(rows) - len(rest), left=len(rest))
         if rest:
@@ -166,7 +173,10 @@ class Relay:
     async def _forget_through(self, number: int) -> None:
         async with self._connection.transaction():
             await self._fence()
-            await self._connection.execute(PUBLISHED, self._owned.partition, number)
+            owned = self._owned
+            await self._connection.execute(PUBLISHED, owned.partition, number)
+            if await self._connection.fetchval(CATCH_UP, owned.stream, owned.partition, number):
+                log.warning("outbox_renumbered", partition=owned.partition, published=number)
 
     async def _last_published(self) -> int:
         """The highest number that any relay of this partition has committed; 0 if none ever did."""

@@ -30,6 +30,9 @@ _TYPE_NAMES = {
     "model_attributes_type": "keys and values",
 }
 
+_LENGTHS = frozenset({"after", "then", "within"})
+"""Keys whose values are lengths of time."""
+
 
 def read_definition(text: str, file: str) -> Definition:
     """Read one lifecycle's YAML; `file` is the name that messages carry.
@@ -71,6 +74,8 @@ def _fault(details: ErrorDetails, document: Any, places: Places) -> Fault:
         message, instead = _unknown_key(path, details["input"])
     elif kind == "missing":
         message, instead = "is missing", f"add {path[-1]}:"
+    elif kind == "string_type" and type(details["input"]) is int and _LENGTHS & {*path[-2:]}:
+        message, instead = f"'{details['input']}' has no unit", f"write one of s m h d w, such as {details['input']}d"
     elif kind in _TYPE_NAMES:
         message, instead = f"is {_shown(details['input'])}", f"write {_TYPE_NAMES[kind]}"
     elif kind == "value_error":
