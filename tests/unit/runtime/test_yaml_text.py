@@ -60,7 +60,8 @@ def test_every_part_has_the_line_it_was_written_in_and_what_is_not_there_that_of
     [
         ("a: [", "f:1: not YAML: "),
         ("a: 1\nb: \x00", "f:2: not YAML: "),
-        ("a: 1\n---\nb: 2", "f:2: not YAML: "),
+        ("a: 1\n---\nb: 2", "f:2: not YAML: but found another document; write one document a file"),
+        ("a:\n\t- b", r"f:2: not YAML: found character '\t' that cannot start any token; indent with spaces"),
         ("[" * 500, "f:1: is nested too deeply; write fewer brackets"),
         ("a: 1\nb: 2\na: 3", "f:3: a: is written twice; keep one of the two"),
         ("a: 1\n3: 2", "f:2: 3: a key must be a text; put it in quotes"),

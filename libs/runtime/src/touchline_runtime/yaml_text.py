@@ -39,6 +39,10 @@ class Document(NamedTuple):
     places: Places
 
 
+_INSTEAD = {r"'\t'": "indent with spaces", "another document": "write one document a file"}
+"""What to write where ruamel.yaml's words alone don't say."""
+
+
 def read_document(text: str, file: str = "", *, any_keys: bool = False) -> Document:
     """Read one YAML document.
 
@@ -62,7 +66,8 @@ def read_document(text: str, file: str = "", *, any_keys: bool = False) -> Docum
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = error.problem or error.context or "cannot be read"
-        raise refused(1 if mark is None else mark.line + 1, f"not YAML: {what}", "correct the syntax") from None
+        instead = next((instead for found, instead in _INSTEAD.items() if found in what), "correct the syntax")
+        raise refused(1 if mark is None else mark.line + 1, f"not YAML: {what}", instead) from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise refused(line, f"not YAML: {error.reason}", "correct the syntax") from None
