@@ -7,7 +7,7 @@ ARGS ?=
 # Each has a Kafka and a PostgreSQL of its own; most tests wait more than they compute.
 PROCESSES ?= 3
 
-.PHONY: help setup demo test lint types format bench faults up down status lock docs clean
+.PHONY: help setup demo test lint types format bench faults up down status lock docs site screenshots clean
 
 help: ## list these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[36m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,17 +24,17 @@ test: setup ## everything: unit, contract, integration, end to end, faults (ARGS
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-types: setup ## mypy --strict over libraries and services
-	@$(BIN)/mypy libs/*/src services/*/src
+types: setup ## mypy --strict over libraries, services, tests and benchmarks
+	@$(BIN)/mypy libs/*/src services/*/src tests bench
 
-format: setup ## mend what ruff can mend
+format: setup ## fix what ruff can fix, and format
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 bench: setup ## the benchmarks, against their floors in the same run (docs/benchmarks.md)
 	@$(BIN)/python -m bench $(ARGS)
 
-faults: setup ## only the tests that kill processes and servers in the middle of work
-	@$(BIN)/python -m pytest -m faults $(ARGS)
+faults: setup ## faults under load by seed, judged by the checker and recorded (ARGS="--minutes 10 --seed 7")
+	@$(BIN)/python -m tests.campaign $(ARGS)
 
 up: setup ## start Kafka and PostgreSQL and return when they answer
 	@$(BIN)/touchline-devstack up
@@ -45,11 +45,17 @@ down: setup ## stop them
 status: setup ## say what runs
 	@$(BIN)/touchline-devstack status
 
-lock: setup ## write requirements.lock anew from the pyproject files
+lock: setup ## update requirements.lock from the pyproject files
 	@deploy/lock.sh
 
-docs: setup ## write the generated pages of docs/ anew (a test fails when they are stale)
+site: setup ## build the documentation site into .touchline/site (open index.html)
+	@$(BIN)/python deploy/build_site.py
+
+docs: setup ## generate the pages of docs/ (a test fails when they are out of date)
 	@$(BIN)/python deploy/generate_docs.py
+
+screenshots: setup ## take the README's screenshots of the demo (needs Chromium)
+	@$(BIN)/python deploy/screenshots.py $(ARGS)
 
 clean: ## remove the virtual environment, caches and the embedded stack's data
 	@[ ! -x $(BIN)/touchline-devstack ] || $(BIN)/touchline-devstack down || true

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-NAMES = ("fold", "engine", "ingest")
+NAMES = ("fold", "engine", "ingest", "shared_key", "console")
 
 
 def main() -> int:

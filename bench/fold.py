@@ -1,6 +1,6 @@
 """How many touchpoints a second the fold alone takes, per built-in lifecycle and for all of them together.
 
-    .venv/bin/python bench/fold.py [--touchpoints 400000] [--customers 20000] [--profile NAME]
+    .venv/bin/python -m bench.fold [--touchpoints 400000] [--customers 20000] [--profile NAME]
 
 Pure computation: no Kafka, no PostgreSQL, no decoding. Customers are skewed, as they are in life. The states are then
 dumped and loaded once, since the engine does that for every customer it touches in a batch.
@@ -13,16 +13,17 @@ import pstats
 import random
 import time
 from collections.abc import Callable
+from typing import Any
 
-from touchline_schemas.durations import MINUTE
+from touchline_schemas.definitions.durations import MINUTE
 from touchline_schemas.touchpoint_types import meaning_of
 from touchline_stage_engine import builtin
-from touchline_stage_engine.core.compile import compile_definition
-from touchline_stage_engine.core.facts import Fact
-from touchline_stage_engine.core.fold import Fold
-from touchline_stage_engine.core.reading import read_definition
-from touchline_stage_engine.core.state import StageState
-from touchline_stage_engine.core.timeline import Timeline
+from touchline_stage_engine.core.definitions.compile import compile_definition
+from touchline_stage_engine.core.definitions.parse import read_definition
+from touchline_stage_engine.core.definitions.timeline import Timeline
+from touchline_stage_engine.core.folding.facts import Fact
+from touchline_stage_engine.core.folding.fold import Fold
+from touchline_stage_engine.core.folding.state import StageState
 from touchline_stage_engine.core.touchpoint import Touchpoint
 
 # What a company's customers do, and how often in a thousand.
@@ -59,17 +60,17 @@ def fold_all(folds: list[Fold], stream: list[tuple[int, Touchpoint]]) -> tuple[d
     """The states of every customer in every lifecycle, and how many facts came out."""
     states: dict[int, list[StageState | None]] = {}
     facts: list[Fact] = []
-    told = 0
+    published = 0
     for customer, touchpoint in stream:
-        if len(facts) > 1000:  # the engine hands them on batch by batch
-            told += len(facts)
+        if len(facts) > 1000:  # the engine publishes them batch by batch
+            published += len(facts)
             facts.clear()
         mine = states.get(customer)
         if mine is None:
             mine = states[customer] = [None] * len(folds)
-        for place, fold in enumerate(folds):
-            mine[place] = fold.fold(mine[place], touchpoint, facts)
-    return states, told + len(facts)
+        for index, fold in enumerate(folds):
+            mine[index] = fold.fold(mine[index], touchpoint, facts)
+    return states, published + len(facts)
 
 
 def timed(action: Callable[[], object]) -> float:
@@ -82,40 +83,62 @@ def timed(action: Callable[[], object]) -> float:
     return min(times)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--touchpoints", type=int, default=400_000)
-    parser.add_argument("--customers", type=int, default=20_000)
-    parser.add_argument("--profile", metavar="LIFECYCLE", help="profile one lifecycle instead")
-    options = parser.parse_args()
-    folds = {
+def shipped_folds() -> dict[str, Fold]:
+    """The built-in lifecycles, by name."""
+    return {
         name: Fold(Timeline.of(compile_definition(read_definition(builtin.text_of(name), name))))
         for name in builtin.NAMES
     }
-    stream = make_touchpoints(options.touchpoints, options.customers)
-    if options.profile:
-        with cProfile.Profile() as profile:
-            fold_all([folds[options.profile]], stream)
-        pstats.Stats(profile).sort_stats("tottime").print_stats(15)
-        return
-    print(f"{options.touchpoints:,} touchpoints of {options.customers:,} customers")
+
+
+def run(*, quick: bool) -> dict[str, Any]:
+    """Fold in each lifecycle and in all of them; report touchpoints and states per second of processor time."""
+    return measure(40_000, 2000) if quick else measure(400_000, 20_000)
+
+
+def measure(touchpoints: int, customers: int) -> dict[str, Any]:
+    """The figures for so many touchpoints of so many customers."""
+    folds, stream = shipped_folds(), make_touchpoints(touchpoints, customers)
+    figures: dict[str, Any] = {"touchpoints": touchpoints, "customers": customers, "touchpoints_per_s": {}}
+    print(f"{touchpoints:,} touchpoints of {customers:,} customers")
     for name, fold in folds.items():
         seconds = timed(lambda fold=fold: fold_all([fold], stream))  # type: ignore[misc]
         _, facts = fold_all([fold], stream)
-        print(f"{name:20} {options.touchpoints / seconds:12,.0f} touchpoints/s   {facts:9,} facts")
+        figures["touchpoints_per_s"][name] = round(touchpoints / seconds)
+        print(f"{name:20} {touchpoints / seconds:12,.0f} touchpoints/s   {facts:9,} facts")
     everything = list(folds.values())
     seconds = timed(lambda: fold_all(everything, stream))
-    print(f"{'all of them':20} {options.touchpoints / seconds:12,.0f} touchpoints/s")
+    figures["touchpoints_per_s"]["all"] = round(touchpoints / seconds)
+    print(f"{'all of them':20} {touchpoints / seconds:12,.0f} touchpoints/s")
     states, _ = fold_all(everything, stream)
     present = [(state, fold) for mine in states.values() for state, fold in zip(mine, everything, strict=True) if state]
     dumped = [json.dumps(state.dump()) for state, _ in present]
     seconds = timed(lambda: [state.dump() for state, _ in present])
+    figures["dumps_per_s"] = round(len(present) / seconds)
     print(f"{'dump':20} {len(present) / seconds:12,.0f} states/s, {sum(map(len, dumped)) / len(dumped):.0f} bytes each")
     loaded = [json.loads(text) for text in dumped]
     seconds = timed(
         lambda: [StageState.load(data, fold.timeline) for data, (_, fold) in zip(loaded, present, strict=True)]
     )
+    figures["loads_per_s"] = round(len(present) / seconds)
     print(f"{'load':20} {len(present) / seconds:12,.0f} states/s")
+    return figures
+
+
+def main() -> None:
+    """The command line, with sizes to choose and a profile."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--touchpoints", type=int, default=400_000)
+    parser.add_argument("--customers", type=int, default=20_000)
+    parser.add_argument("--profile", metavar="LIFECYCLE", help="profile one lifecycle instead")
+    options = parser.parse_args()
+    if options.profile:
+        stream = make_touchpoints(options.touchpoints, options.customers)
+        with cProfile.Profile() as profile:
+            fold_all([shipped_folds()[options.profile]], stream)
+        pstats.Stats(profile).sort_stats("tottime").print_stats(15)
+        return
+    measure(options.touchpoints, options.customers)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,37 @@
-"""Write the generated parts of the documentation anew: ``make docs``. A test fails when they are stale.
+"""Generates parts of the documentation: ``make docs``. A test fails when they are out of date.
 
 What a page says comes from the code it speaks of: the topic registry, settings, metrics, lifecycle definitions.
 """
 
 import json
+import runpy
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from touchline_console import metrics as console_metrics
+from touchline_console.core.figures import DEFINITIONS as FIGURES
+from touchline_console.settings import ConsoleSettings
 from touchline_ingest import metrics as ingest_metrics
 from touchline_ingest.settings import IngestSettings
 from touchline_notifier import metrics as notifier_metrics
-from touchline_notifier.core.play import json_schema as play_schema
+from touchline_notifier.core.plays.play import json_schema as play_schema
 from touchline_notifier.settings import NotifierSettings
-from touchline_runtime.metrics import declared_in
-from touchline_runtime.settings import ServiceSettings
-from touchline_runtime.variables import KNOWN_FILE, PREFIX
-from touchline_schemas.compatibility import incompatibilities
-from touchline_schemas.export import asyncapi, event_models, example, json_schema, published_schema
+from touchline_runtime.config.env_vars import KNOWN_FILE, PREFIX
+from touchline_runtime.config.settings import ServiceSettings
+from touchline_runtime.http import metrics as http_metrics
+from touchline_runtime.metrics import Declared, declared_in
+from touchline_schemas.publication.compatibility import incompatibilities
+from touchline_schemas.publication.export import asyncapi, event_models, example, json_schema, published_schema
 from touchline_schemas.topics import TOPICS
 from touchline_schemas.touchpoint_types import PASSIVE_TYPES, STAGE_SET, STANDARD_TYPES
 from touchline_stage_engine import builtin
 from touchline_stage_engine import metrics as stage_engine_metrics
-from touchline_stage_engine.core.definition import json_schema as lifecycle_schema
-from touchline_stage_engine.core.mermaid import page
-from touchline_stage_engine.core.reading import read_definition
+from touchline_stage_engine.core.definitions.diagram import page
+from touchline_stage_engine.core.definitions.model import json_schema as lifecycle_schema
+from touchline_stage_engine.core.definitions.parse import read_definition
 from touchline_stage_engine.settings import StageEngineSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +40,9 @@ SERVICES: tuple[tuple[str, type[ServiceSettings]], ...] = (
     ("ingest", IngestSettings),
     ("stage engine", StageEngineSettings),
     ("notifier", NotifierSettings),
+    ("console", ConsoleSettings),
 )
+CHART_FILES = "deploy/helm/touchline/files"
 TOOLS = {
     "TOUCHLINE_DEVSTACK_DIR": ("`.touchline`", "Where `touchline-devstack` keeps data, logs and what it started."),
     "TOUCHLINE_MAVEN_REPOSITORY": ("Maven Central", "URL of a mirror to take Kafka's jars from."),
@@ -56,7 +63,7 @@ def topics_page() -> str:
         "ce_time ce_subject`, JSON in the value. Keys are UTF-8 and partitioned by Kafka's default (murmur2) "
         "partitioner. Read with `isolation.level=read_committed`. Within a version, fields are only added, and "
         "optional; ignore those you don't know. The same as AsyncAPI: [asyncapi.json](asyncapi.json). JSON Schemas: "
-        f"[published](../{PUBLISHED}/).",
+        "`libs/schemas/src/touchline_schemas/published/`.",
         "",
         "This page is generated from `touchline_schemas.topics` by `make docs`.",
         "",
@@ -89,8 +96,8 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Environment variables. A wrong one fails at start, with its name and the remedy; one that nothing reads (a "
-        "misspelt name) is told in the log as `unknown_variable`, with the name that was probably meant. This page is "
+        "Settings are environment variables. A wrong value ends the start with its name and the remedy. Unknown names are "
+        "logged as `unknown_variable`, with the most similar known name. This page is "
         "generated from the services' settings by `make docs`.",
         "",
         "## All services",
@@ -120,11 +127,11 @@ def touchpoint_types_page() -> str:
     lines = [
         "# Standard touchpoint types",
         "",
-        "What a touchpoint's `channel` and `direction` are when its sender leaves them out. The set of types is open: "
-        "one that is not listed has channel `other` and direction `inbound`. Rules of lifecycles and goals of plays name "
-        "types of either kind.",
+        "The default `channel` and `direction` of a touchpoint by type. The set of types is open: "
+        "a type that is not listed has channel `other` and direction `inbound`. Rules of lifecycles and goals of plays name "
+        "types of both kinds.",
         "",
-        "*Passive* types are inbound and yet no sign of life: they don't restart a customer's patience.",
+        "*Passive* types are inbound and no activity: they do not restart the timers of stalls and lapses.",
         "",
         "This page is generated from `touchline_schemas.touchpoint_types` by `make docs`.",
         "",
@@ -156,18 +163,24 @@ def _settings_table(fields: Mapping[str, FieldInfo], shared: Mapping[str, FieldI
     return [*lines, ""]
 
 
+def _is_a(kind: str, metric: Declared) -> bool:
+    return any(base.__name__.lower() == kind for base in type(metric).__mro__)
+
+
 def metrics_page() -> str:
     lines = [
         "# Metrics",
         "",
-        "`GET /metrics` of each service, in Prometheus' text format. Each has a line on what to do when it looks wrong. "
+        "`GET /metrics` of each service, in Prometheus text format, with advice for the operator. "
         "This page is generated from the services' `metrics.py` by `make docs`.",
         "",
     ]
     for title, module in (
+        ("all services", http_metrics),
         ("ingest", ingest_metrics),
         ("stage engine", stage_engine_metrics),
         ("notifier", notifier_metrics),
+        ("console", console_metrics),
     ):
         lines += [
             f"## {title}",
@@ -176,12 +189,37 @@ def metrics_page() -> str:
             "| --- | --- | --- | --- | --- |",
         ]
         for metric in declared_in(vars(module)):
-            kind = type(metric).__name__.lower()
+            kind = next(kind for kind in ("counter", "histogram", "gauge") if _is_a(kind, metric))
             name = f"{metric.name}_total" if kind == "counter" else metric.name
             labels = ", ".join(f"`{label}`" for label in metric.labels)
             lines.append(f"| `{name}` | {kind} | {labels} | {metric.about} | {metric.advice} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def figures_page() -> str:
+    lines = [
+        "# Figures",
+        "",
+        "What each figure of the console and of the query API means. The console shows the same words beside each figure. "
+        "[Query API](query-api.md) says where to get the numbers.",
+        "",
+        "This page is generated from the console's `core/figures.py` by `make docs`.",
+        "",
+    ]
+    for name, meaning in FIGURES.items():
+        lines += [f"## {name.replace('_', ' ').capitalize()}", "", meaning, ""]
+    return "\n".join(lines)
+
+
+def chart_topics() -> str:
+    """The topics as the chart's KafkaTopic resources need them; Helm reads no files outside of the chart."""
+    return _json(
+        [
+            {"name": topic.full_name("")[1:], "one_partition": topic.one_partition, "config": topic.config()}
+            for topic in TOPICS
+        ]
+    )
 
 
 def pages() -> dict[str, Callable[[], str]]:
@@ -194,9 +232,17 @@ def pages() -> dict[str, Callable[[], str]]:
         "docs/lifecycle.schema.json": lambda: _json(lifecycle_schema()),
         "docs/lifecycles.md": lifecycles_page,
         "docs/metrics.md": metrics_page,
+        "docs/figures.md": figures_page,
         "docs/touchpoint-types.md": touchpoint_types_page,
         f"libs/runtime/src/touchline_runtime/{KNOWN_FILE}": known_variables,
+        f"{CHART_FILES}/topics.json": chart_topics,
+        f"{CHART_FILES}/touchline.rules.yaml": lambda: (ROOT / "deploy/prometheus/touchline.rules.yaml").read_text(),
     }
+    dashboards = runpy.run_path(str(ROOT / "deploy/generate_dashboards.py"))["dashboards"]
+    for name, text in dashboards().items():
+        made[f"deploy/grafana/dashboards/{name}"] = lambda text=text: text  # type: ignore[misc]
+    for name, text in runpy.run_path(str(ROOT / "deploy/generate_api_docs.py"))["pages"]().items():
+        made[name] = lambda text=text: text  # type: ignore[misc]
     for event, model in event_models().items():
         made[f"{PUBLISHED}/{event}.v1.json"] = lambda event=event, model=model: _json(json_schema(model, event))  # type: ignore[misc]
     return made

@@ -24,7 +24,7 @@ for candidate in "${PYTHON:-}" python3 python3.14 python3.13 python3.12 python3.
 done
 [ -n "$python" ] || die "Python 3.11 or later is needed and none was found. Install it, or name it: make setup PYTHON=/path/to/python3.11"
 
-members=(libs/schemas libs/runtime libs/devstack services/ingest services/stage-engine services/notifier)
+members=(libs/schemas libs/runtime libs/partitions libs/devstack libs/demo libs/checker services/ingest services/stage-engine services/notifier services/console)
 stamp=".venv/.touchline-setup"
 want="$("$python" - "$PWD" "${members[@]}" <<'PY'
 import hashlib, pathlib, sys
@@ -50,7 +50,7 @@ uv="$tools/bin/uv"
 say "virtual environment in .venv ($("$python" --version))"
 [ -x .venv/bin/python ] || "$uv" venv --quiet --python "$python" .venv
 rm -f "$stamp"
-install() { "$uv" pip sync --python .venv/bin/python --require-hashes "$@" requirements.lock; }
+install() { "$uv" pip sync --quiet --python .venv/bin/python --require-hashes "$@" requirements.lock; }
 say "installing $(grep -c '^[a-z0-9]' requirements.lock) pinned packages (the first time this takes a minute)"
 install || {
     say "the package registry did not give everything; trying with what is cached"

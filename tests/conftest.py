@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from touchline_devstack.settings import DevstackSettings
 from touchline_devstack.stack import Stack
+from xdist.scheduler import LoadScopeScheduling
 
 FORBID_SKIPS_VARIABLE = "TOUCHLINE_TESTS_FORBID_SKIPS"
 
@@ -59,7 +60,8 @@ def topic_prefix() -> str:
 
 @pytest.fixture
 def database_url(stack: Stack, request: pytest.FixtureRequest) -> Iterator[str]:
-    """URL (postgresql://…) of an empty database that no other test has; dropped afterwards, whoever is connected."""
+    """URL (postgresql://…) of an empty database that no other test has; dropped afterwards, also while clients are
+    connected."""
     readable = re.sub(r"[^a-z0-9]+", "_", request.node.name.lower())[:40].strip("_")
     name = f"test_{readable}_{secrets.token_hex(4)}"
     url = stack.create_database(name)
@@ -67,15 +69,37 @@ def database_url(stack: Stack, request: pytest.FixtureRequest) -> Iterator[str]:
     stack.drop_database(name)
 
 
-_LONG = ("end_to_end", "faults", "integration")
+_CONSOLE = "tests/integration/console/"
+_LONG = ("end_to_end", "faults", "console", "integration")
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The long files first, in the random order they have: begun last, one of them would be waited for by all."""
-    items.sort(
-        key=lambda item: next((place for place, name in enumerate(_LONG) if name in item.path.parts), len(_LONG))
-    )
+    """Sort the long files first, in random order among themselves: begun last, one of them would be waited for."""
+
+    def index(item: pytest.Item) -> int:
+        parts = item.path.parts
+        if "unit" in parts:
+            return len(_LONG)
+        return next((index for index, name in enumerate(_LONG) if name in parts), len(_LONG))
+
+    items.sort(key=index)
+
+
+class _Files(LoadScopeScheduling):
+    """A file is one unit of work, and so are the browser tests of the console together.
+
+    They share one running system and one browser, which is closed before another file begins.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _CONSOLE if nodeid.startswith(_CONSOLE) else nodeid.split("::", 1)[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Distribute by :class:`_Files` where ``--dist loadfile`` is asked for."""
+    return _Files(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.hookimpl(wrapper=True)

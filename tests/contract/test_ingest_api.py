@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import response_schema_conformance, status_code_conformance
 from touchline_ingest import metrics as declared
-from touchline_ingest.adapters.memory_publisher import MemoryPublisher
+from touchline_ingest.adapters.memory.publisher import MemoryPublisher
 from touchline_ingest.bootstrap import application
 from touchline_ingest.settings import IngestSettings
 from touchline_runtime.metrics import Metrics

@@ -6,15 +6,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 from touchline_ingest import metrics as ingest
 from touchline_notifier import metrics as notifier
+from touchline_runtime.http import metrics as http_metrics
 from touchline_runtime.metrics import Counter, Histogram, Metrics, declared_in
 from touchline_stage_engine import metrics as stage_engine
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "deploy/prometheus/touchline.rules.yaml"
-SERVICES = {"ingest": ingest, "stage engine": stage_engine, "notifier": notifier}
+SERVICES = {"http": http_metrics, "ingest": ingest, "stage engine": stage_engine, "notifier": notifier}
 
 
 def promtool(*arguments: str, given: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
@@ -72,16 +72,3 @@ def test_the_lock_file_pins_with_hashes_and_names_no_address() -> None:
     assert len(pins) > 100
     unhashed = [block for block in re.split(r"\n(?=\S)", text) if "==" in block and "--hash=sha256:" not in block]
     assert unhashed == []
-
-
-def test_what_compose_mounts_is_there_but_for_the_keys_that_everybody_makes() -> None:
-    compose = YAML(typ="safe", pure=True).load((ROOT / "deploy/compose.yaml").read_text())
-    services = [compose["services"][name] for name in ("ingest", "stage-engine", "notifier")]
-    assert all(service["volumes"] == ["./config:/config:ro"] for service in services)
-    told = {str(value) for service in services for value in service["environment"].values()}
-    named = {value.removeprefix("/config/") for value in told if value.startswith("/config/")}
-    assert named == {"sources.yaml", "lifecycles", "plays", "endpoints.yaml"}
-    assert {name for name in named if not (ROOT / "deploy/config" / name).exists()} <= {"sources.yaml"}
-    secrets = re.findall(r"env: (\w+)", (ROOT / "deploy/config/endpoints.yaml").read_text())
-    assert secrets
-    assert set(secrets) <= services[2]["environment"].keys()

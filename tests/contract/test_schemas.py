@@ -7,8 +7,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-from touchline_schemas.compatibility import incompatibilities
-from touchline_schemas.export import event_models, example, json_schema, published_schema
+from touchline_schemas.publication.compatibility import incompatibilities
+from touchline_schemas.publication.export import event_models, example, json_schema, published_schema
 
 ROOT = Path(__file__).parents[2]
 EVENTS = event_models()

@@ -5,10 +5,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from touchline_runtime.variables import known_variables
+from touchline_runtime.config.env_vars import known_variables
 
 ROOT = Path(__file__).parents[2]
-ABOUT_MISSPELT_ONES = {"tests/unit/runtime/test_variables.py", "tests/contract/test_variables.py"}
+ABOUT_MISSPELT_ONES = {"tests/unit/runtime/config/test_variables.py", "tests/contract/test_variables.py"}
 
 
 def spoken_of(*folders: str) -> set[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,10 +14,7 @@ from touchline_devstack.processes import Service, command
 from touchline_devstack.receivers import WebhookReceiver
 from touchline_devstack.stack import Stack
 
-# Lets the tests here share helper modules.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from deployed import CALL, COMMANDS, ENDPOINTS, KEY, KIOSK, MOP, SECRET, SOURCES, Deployment
+from tests.support.deployment import CALL, COMMANDS, ENDPOINTS, KEY, KIOSK, MOP, SECRET, SOURCES, Deployment
 
 
 @pytest.fixture

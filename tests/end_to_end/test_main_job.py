@@ -14,8 +14,10 @@ import httpx
 import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer
-from deployed import OTHER_SECRET, SECRET, Deployment, eventually
 from standardwebhooks import Webhook, WebhookVerificationError
+
+from tests.support.deployment import OTHER_SECRET, SECRET, Deployment
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(280)]
 
@@ -25,7 +27,7 @@ def touchpoint(identifier: str, kind: str, at: datetime, customer: str = "c-1", 
 
 
 async def read(deployment: Deployment, topic: str, enough: int) -> list[Any]:
-    """The first records of a topic, as a subscriber reads them who knows no more than its name."""
+    """The first records of a topic, read by a subscriber that knows only its name."""
     consumer = AIOKafkaConsumer(
         f"{deployment.topic_prefix}.{topic}.v1",
         bootstrap_servers=deployment.kafka_bootstrap,
@@ -54,16 +56,16 @@ async def test_a_touchpoint_posted_over_http_becomes_a_stage_a_fact_an_action_an
         ]
     )
     assert answer.status_code == 202
-    told = answer.json()
-    assert (told["accepted"], told["rejected"]) == (3, 1)
-    assert [result["status"] for result in told["results"]] == ["accepted"] * 3 + ["rejected"]
-    assert "zone" in told["results"][3]["error"]
+    reported = answer.json()
+    assert (reported["accepted"], reported["rejected"]) == (3, 1)
+    assert [result["status"] for result in reported["results"]] == ["accepted"] * 3 + ["rejected"]
+    assert "zone" in reported["results"][3]["error"]
 
     async def inside() -> Any:
         customer = await deployment.customer("c-1")
         return customer and customer["stages"].get("kiosk", {}).get("stage") == "inside" and customer
 
-    customer = await eventually(inside, "c-1 is inside")
+    customer = await wait_until(inside, "c-1 is inside")
     assert customer["touchpoints"] == 2
     assert customer["stages"]["kiosk"]["sequence"] == 2
 
@@ -88,7 +90,7 @@ async def test_a_touchpoint_posted_over_http_becomes_a_stage_a_fact_an_action_an
     async def arrived() -> Any:
         return deployment.receiver.arrived
 
-    (webhook, *more) = await eventually(arrived, "the webhook arrives")
+    (webhook, *more) = await wait_until(arrived, "the webhook arrives")
     assert not more
     verified = Webhook(SECRET).verify(webhook.body, webhook.headers)
     assert verified["data"]["customer_id"] == "c-1"
@@ -101,11 +103,11 @@ async def test_a_touchpoint_posted_over_http_becomes_a_stage_a_fact_an_action_an
     assert {action["play"] for action in actions} == {"call-them-in"}
     assert {action["fact_id"] for action in actions} == {headers["ce_id"].decode()}
 
-    # Whoever asks for the customer's latest stage alone finds it compacted, on the customer's own partition.
-    async with deployment.witness() as witness:
-        await eventually(witness.caught_up, "the witness has read everything")
-        assert witness.stages.stages["c-1", "kiosk"]["stalled_level"] == 1
-        assert witness.stages.disagreements(witness.facts) == []
+    # The customer's latest stage is on the compacted topic, on the customer's own partition.
+    async with deployment.verifier() as verifier:
+        await wait_until(verifier.caught_up, "the verifier has read everything")
+        assert verifier.stages.stages["c-1", "kiosk"]["stalled_level"] == 1
+        assert verifier.stages.disagreements(verifier.facts) == []
 
 
 async def test_a_slip_back_and_a_recovery_are_told_with_their_reasons(deployment: Deployment) -> None:
@@ -117,12 +119,12 @@ async def test_a_slip_back_and_a_recovery_are_told_with_their_reasons(deployment
             touchpoint("3", "coffee_spilt", start + timedelta(seconds=40)),
         ]
     )
-    async with deployment.witness() as witness:
+    async with deployment.verifier() as verifier:
 
-        async def told() -> bool:
-            return witness.facts.recoveries == 1 and witness.facts.moves["regress"] == 1
+        async def reported() -> bool:
+            return verifier.facts.recoveries == 1 and verifier.facts.moves["regress"] == 1
 
-        await eventually(told, "a recovery and a slip back")
+        await wait_until(reported, "a recovery and a slip back")
     history = await deployment.http.get(
         f"{deployment.services['stage-engine'].url}/v1/customers/c-1/history", params={"lifecycle": "kiosk"}
     )
@@ -137,7 +139,7 @@ async def test_a_slip_back_and_a_recovery_are_told_with_their_reasons(deployment
     async def mopped() -> bool:
         return any(arrived.json["data"].get("body", "").startswith("Mop") for arrived in deployment.receiver.arrived)
 
-    await eventually(mopped, "somebody mops up")
+    await wait_until(mopped, "somebody mops up")
 
 
 def life(customer: str, numbers: Iterator[int], rng: Random, start: datetime) -> list[dict[str, Any]]:
@@ -154,7 +156,7 @@ def life(customer: str, numbers: Iterator[int], rng: Random, start: datetime) ->
 
 def way(touchpoints: list[dict[str, Any]]) -> list[tuple[str, str]]:
     """What the kiosk's definition says of them, written down without the engine: (move, stage)."""
-    told, stage, coffees = [("enter", "outside")], "outside", 0
+    reported, stage, coffees = [("enter", "outside")], "outside", 0
     for one in touchpoints:
         before = stage
         if one["type"] == "door_opened" and stage == "outside":
@@ -166,9 +168,9 @@ def way(touchpoints: list[dict[str, Any]]) -> list[tuple[str, str]]:
         elif one["type"] == "coffee_spilt" and stage == "regular":
             stage = "inside"
         if stage != before:
-            told.append(("regress" if before == "regular" else "advance", stage))
+            reported.append(("regress" if before == "regular" else "advance", stage))
             coffees = 0
-    return told
+    return reported
 
 
 async def post_until_accepted(deployment: Deployment, batch: list[dict[str, Any]]) -> None:
@@ -198,7 +200,7 @@ async def test_with_each_process_killed_in_the_middle_of_a_load_nothing_is_lost_
     batches = [posted[first : first + 50] for first in range(0, len(posted), 50)]
     victims = ["ingest", "stage-engine", "notifier"] * 2
 
-    async with deployment.witness() as witness:
+    async with deployment.verifier() as verifier:
 
         async def load() -> None:
             for batch in batches:
@@ -209,9 +211,9 @@ async def test_with_each_process_killed_in_the_middle_of_a_load_nothing_is_lost_
                 service, share = deployment.services[victim], number / (len(victims) + 1)
 
                 async def so_far(share: float = share) -> bool:
-                    return witness.touchpoints.published >= share * len(posted)
+                    return verifier.touchpoints.published >= share * len(posted)
 
-                await eventually(so_far, f"{share:.0%} of the load is on the topic")
+                await wait_until(so_far, f"{share:.0%} of the load is on the topic")
                 await asyncio.to_thread(service.kill)
                 assert service.exit_code == -9
                 await asyncio.to_thread(service.start)
@@ -222,31 +224,31 @@ async def test_with_each_process_killed_in_the_middle_of_a_load_nothing_is_lost_
         lag: dict[str, int] = {}
 
         async def at_rest() -> bool:
-            lag.update(await witness.lag())
-            return not any(lag.values()) and await witness.caught_up()
+            lag.update(await verifier.lag())
+            return not any(lag.values()) and await verifier.caught_up()
 
-        await eventually(at_rest, "everything is read", 90, seen=lambda: lag)
+        await wait_until(at_rest, "everything is read", 90, seen=lambda: lag)
 
         async def all_acted() -> bool:
             slips = [
                 fact_id
-                for fact_id, fact in witness.facts.ids.items()
+                for fact_id, fact in verifier.facts.ids.items()
                 if fact["lifecycle"] == "kiosk" and fact.get("move") == "regress" and fact["reason"]["kind"] == "rule"
             ]
-            mopped = {action["fact_id"] for action in witness.actions.last.values() if action["play"] == "mop-up"}
-            return mopped == set(slips) and not witness.actions.under_way(datetime.now(UTC))
+            mopped = {action["fact_id"] for action in verifier.actions.last.values() if action["play"] == "mop-up"}
+            return mopped == set(slips) and not verifier.actions.under_way(datetime.now(UTC))
 
-        await eventually(all_acted, "every slip back is mopped up", 90)
+        await wait_until(all_acted, "every slip back is mopped up", 90)
 
         async def caught_up_again() -> bool:
-            return await at_rest() and len(witness.stages.stages) == 2 * len(lives)
+            return await at_rest() and len(verifier.stages.stages) == 2 * len(lives)
 
-        await eventually(caught_up_again, "every customer's stages are on the compacted topic")
-        assert witness.touchpoints.distinct == len(posted)
-        assert witness.facts.complaints == []
-        assert witness.stages.disagreements(witness.facts) == []
-        assert witness.actions.disagreements(witness.facts) == []
-        sent = {action["action_id"] for action in witness.actions.last.values() if action["outcome"] == "sent"}
+        await wait_until(caught_up_again, "every customer's stages are on the compacted topic")
+        assert verifier.touchpoints.distinct == len(posted)
+        assert verifier.facts.complaints == []
+        assert verifier.stages.disagreements(verifier.facts) == []
+        assert verifier.actions.disagreements(verifier.facts) == []
+        sent = {action["action_id"] for action in verifier.actions.last.values() if action["outcome"] == "sent"}
         arrived = {webhook.json["data"]["action_id"] for webhook in deployment.receiver.arrived}
         assert arrived == sent
         assert len({webhook.webhook_id for webhook in deployment.receiver.arrived}) == len(sent)

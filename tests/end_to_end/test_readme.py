@@ -1,4 +1,4 @@
-"""The README's commands, run as they stand there; and what it shows is what the files hold."""
+"""The commands of the README and the tutorial, run unchanged; and the samples that the README shows are the files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import os
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from touchline_devstack.embedded.ports import free_port
 from touchline_devstack.processes import command
 from touchline_devstack.stack import Stack
 
+from tests.support.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text()
 SET_UP = "make setup && source .venv/bin/activate\n"
 
 
@@ -22,6 +25,11 @@ def blocks(title: str) -> list[str]:
     """The indented blocks of a section."""
     _, _, section = README.partition(f"\n## {title}\n")
     section, _, _ = section.partition("\n## ")
+    return blocks_in(section)
+
+
+def blocks_in(section: str) -> list[str]:
+    """The indented blocks of a text."""
     found = re.findall(r"(?:^(?: {4}.*)?\n)+", section, re.MULTILINE)
     return ["".join(line[4:] or "\n" for line in one.splitlines(True)).strip() + "\n" for one in found if one.strip()]
 
@@ -38,22 +46,18 @@ def test_the_sample_configuration_is_what_the_readme_shows(title: str, number: i
     assert blocks(title)[number] == (ROOT / "deploy/config" / file).read_text()
 
 
-@pytest.mark.stack
-@pytest.mark.timeout(280)
-def test_the_readme_s_commands_work_as_they_stand_there(
-    stack: Stack, database_url: str, topic_prefix: str, tmp_path: Path
-) -> None:
-    (commands,) = blocks("Use it")
-    # Setting up is what made this very test run; the rest is run as it is, on ports that are free here.
+def run_commands(commands: str, stack: Stack, database_url: str, topic_prefix: str, folder: Path) -> tuple[str, str]:
+    """Run a page's commands on free ports and the tests' servers; what they wrote to standard output and error."""
+    # Setting up is what made this very test run.
     assert commands.startswith(SET_UP)
     commands = commands.removeprefix(SET_UP)
-    for port in ("8080", "8081", "8082"):
+    for port in ("8080", "8081", "8082", "8090"):
         commands = commands.replace(port, str(free_port()))
-    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    (folder / "deploy").symlink_to(ROOT / "deploy")
     ours = {name: value for name, value in os.environ.items() if not name.startswith("TOUCHLINE_")}
     ended = subprocess.run(
         ["/bin/bash", "-c", "set -eo pipefail\n" + commands],
-        cwd=tmp_path,
+        cwd=folder,
         env=ours
         | {
             "PATH": f"{Path(command('touchline-ingest')).parent}:{os.environ['PATH']}",
@@ -62,7 +66,7 @@ def test_the_readme_s_commands_work_as_they_stand_there(
             "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": stack.kafka_bootstrap,
             "TOUCHLINE_DATABASE_URL": database_url,
             "TOUCHLINE_TOPIC_PREFIX": topic_prefix,
-            "TOUCHLINE_DEVSTACK_DIR": str(tmp_path / "devstack"),
+            "TOUCHLINE_DEVSTACK_DIR": str(folder / "devstack"),
         },
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -70,9 +74,38 @@ def test_the_readme_s_commands_work_as_they_stand_there(
         timeout=240,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    answers = [json.loads(line) for line in ended.stdout.replace("}{", "}\n{").splitlines() if line.startswith("{")]
-    posted, customer = answers
+    return ended.stdout, ended.stderr
+
+
+def answers(output: str) -> list[dict[str, Any]]:
+    """The JSON objects among the lines of an output."""
+    return [json.loads(line) for line in output.replace("}{", "}\n{").splitlines() if line.startswith("{")]
+
+
+@pytest.mark.stack
+@pytest.mark.timeout(280)
+def test_the_readme_s_commands_work_as_they_stand_there(
+    stack: Stack, database_url: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    (commands,) = blocks("Use it")
+    output, log = run_commands(commands, stack, database_url, topic_prefix, tmp_path)
+    posted, customer = answers(output)
     assert (posted["accepted"], posted["rejected"]) == (1, 0)
     assert customer["customer_id"] == "c-17"
     assert customer["stages"]["service-cycle"]["stage"]
-    assert ended.stderr.count('"stopped"') == 3, ended.stderr
+    assert log.count('"stopped"') == 4, log
+
+
+@pytest.mark.stack
+@pytest.mark.timeout(280)
+def test_the_tutorial_s_commands_work_as_they_stand_there(
+    stack: Stack, database_url: str, topic_prefix: str, tmp_path: Path
+) -> None:
+    commands = "".join(blocks_in(TUTORIAL))
+    output, log = run_commands(commands, stack, database_url, topic_prefix, tmp_path)
+    *posted, customer, history = answers(output)
+    assert [one["accepted"] for one in posted] == [1, 1, 1]
+    assert customer["stages"]["gym"]["stage"] == "member"
+    moves = [(item["from_stage"], item["to_stage"]) for item in history["items"] if item["lifecycle"] == "gym"]
+    assert moves == [(None, "trial"), ("trial", "member")]
+    assert log.count('"stopped"') == 3, log

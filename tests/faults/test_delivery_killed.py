@@ -13,12 +13,15 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 from touchline_devstack.receivers import Answer, WebhookReceiver
-from touchline_notifier.adapters.delivery_queue import put
-from touchline_notifier.core.channel import Message
-from touchline_notifier.core.delivery.message_id import delivery_id
+from touchline_notifier.adapters.postgres.transaction import PostgresTransaction
+from touchline_notifier.core.delivery.channel import Message
+from touchline_notifier.core.delivery.message_ids import delivery_id
 from touchline_notifier.core.delivery.subscriptions import Planned
-from touchline_runtime.database import migrate
-from touchline_runtime.settings import ServiceSettings
+from touchline_notifier.core.profiles.address_hashes import Hashes
+from touchline_runtime.config.settings import ServiceSettings
+from touchline_runtime.database.pools import migrate
+
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
@@ -27,12 +30,14 @@ WORKER = textwrap.dedent(
     import asyncio, sys
     import asyncpg
     from pydantic import SecretStr
-    from touchline_notifier.adapters.channels.guarded_http import GuardedHttp
-    from touchline_notifier.adapters.channels.webhook import WebhookChannel
-    from touchline_notifier.adapters.delivery_worker import DeliveryWorker
-    from touchline_notifier.adapters.hashes import Hashes
+    from touchline_notifier.adapters.http.guarded_client import GuardedHttp
+    from touchline_notifier.adapters.http.webhook import WebhookChannel
+    from touchline_notifier.adapters.postgres.delivery_queue import PostgresDeliveryQueue
+    from touchline_notifier.application.delivering.deliver import DeliveryWorker
+    from touchline_notifier.application.delivering.pre_send_check import CheckBeforeSend
+    from touchline_notifier.core.profiles.address_hashes import Hashes
     from touchline_notifier.core.delivery.addresses import parse_networks
-    from touchline_notifier.core.endpoints import Endpoint
+    from touchline_notifier.core.delivery.endpoints import Endpoint
 
     async def main(database, url, secret):
         endpoint = Endpoint(name="crm", url=SecretStr(url), secret=(SecretStr(secret),))
@@ -40,17 +45,12 @@ WORKER = textwrap.dedent(
             database, min_size=1, max_size=4, server_settings={"search_path": "notifier"}
         ) as pool:
             channels = {"webhook": WebhookChannel(GuardedHttp(parse_networks("127.0.0.0/8")))}
-            await DeliveryWorker(pool, Hashes("key"), channels, {"crm": endpoint}).run(asyncio.Event())
+            queue = PostgresDeliveryQueue(pool, Hashes("key"), CheckBeforeSend(), partitions=8)
+            await DeliveryWorker(queue, channels, {"crm": endpoint}).run(asyncio.Event())
 
     asyncio.run(main(*sys.argv[1:]))
     """
 )
-
-
-async def until(condition: object, seconds: float = 40) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():  # type: ignore[operator]  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
 
 
 async def test_workers_killed_in_turn_lose_nothing_and_repeat_only_what_was_in_their_hands(database_url: str) -> None:
@@ -72,7 +72,7 @@ async def test_workers_killed_in_turn_lose_nothing_and_repeat_only_what_was_in_t
             identifier = str(delivery_id(fact, "crm"))
             message = Message(identifier, "touchline.stage-changed", "2026-03-01T12:00:00Z", "c-1")
             planned.append(Planned(identifier, fact, "c-1", "webhook", "crm", message))
-        await put(connection, 0, planned, due=now, now=now)
+        await PostgresTransaction(connection, Hashes("key"), 8).add_deliveries(0, planned, due=now, now=now)
 
         async def start() -> asyncio.subprocess.Process:
             return await asyncio.create_subprocess_exec(
@@ -85,7 +85,7 @@ async def test_workers_killed_in_turn_lose_nothing_and_repeat_only_what_was_in_t
             async def in_hand() -> bool:
                 return len(receiver.arrived) == 8
 
-            await until(in_hand)
+            await wait_until(in_hand)
             slow.clear()
         finally:
             first.send_signal(signal.SIGKILL)
@@ -98,7 +98,7 @@ async def test_workers_killed_in_turn_lose_nothing_and_repeat_only_what_was_in_t
             async def half() -> bool:
                 return int(await connection.fetchval("SELECT count(*) FROM deliveries WHERE status = 'sent'")) > 15
 
-            await until(half)
+            await wait_until(half)
             second.send_signal(signal.SIGKILL)
             await second.wait()
             killed_at = datetime.now(UTC)
@@ -107,7 +107,7 @@ async def test_workers_killed_in_turn_lose_nothing_and_repeat_only_what_was_in_t
             async def all_sent() -> bool:
                 return not await connection.fetchval("SELECT count(*) FROM deliveries WHERE status <> 'sent'")
 
-            await until(all_sent)
+            await wait_until(all_sent)
         finally:
             for process in (second, third):
                 if process is not None and process.returncode is None:

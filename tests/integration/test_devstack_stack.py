@@ -186,10 +186,10 @@ def test_two_at_once_on_one_folder_start_one_stack_and_another_folder_has_its_ow
         for _ in range(2)
     ]
     try:
-        told = [racer.communicate(timeout=120) for racer in racers]
-        assert [racer.returncode for racer in racers] == [0, 0], told
-        assert sorted("already up" in errors for _, errors in told) == [False, True]
-        assert "@" not in told[0][0]  # addresses without passwords
+        published = [racer.communicate(timeout=120) for racer in racers]
+        assert [racer.returncode for racer in racers] == [0, 0], published
+        assert sorted("already up" in errors for _, errors in published) == [False, True]
+        assert "@" not in published[0][0]  # addresses without passwords
 
         printed = subprocess.run([devstack, "env"], env=environment, capture_output=True, text=True, check=True).stdout
         other = dict(line.split("=", 1) for line in printed.splitlines())

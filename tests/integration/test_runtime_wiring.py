@@ -5,9 +5,10 @@ import asyncio
 import asyncpg
 import pytest
 from touchline_devstack.stack import Stack
-from touchline_runtime import database, kafka
+from touchline_runtime.config.settings import ServiceSettings, read_settings
+from touchline_runtime.database import pools as database
 from touchline_runtime.errors import ConfigurationError, Unavailable
-from touchline_runtime.settings import ServiceSettings, read_settings
+from touchline_runtime.kafka import clients as kafka
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ async def test_no_broker_is_said_with_the_setting_to_look_at(settings: ServiceSe
 
 
 MIGRATIONS = {
-    "env.py": "from touchline_runtime.database import run_migrations\n\nrun_migrations()\n",
+    "env.py": "from touchline_runtime.database.pools import run_migrations\n\nrun_migrations()\n",
     "versions/0001_first.py": (
         'revision = "0001"\ndown_revision = None\n\n'
         "from alembic import op\n\n\n"

@@ -1,15 +1,12 @@
 """The engine's fault tests use the same harness as its integration tests."""
 
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from touchline_devstack.stack import Stack
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "integration/engine"))
-
-from engine_harness import World
+from tests.support.engine.world import World
 
 
 @pytest.fixture

@@ -7,25 +7,18 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
 import httpx
 import pytest
-from engine_harness import (
-    Process,
-    World,
-    assert_sound,
-    expected,
-    free_port,
-    now_micros,
-    random_touchpoints,
-    touchpoint,
-    trial_fold,
-    until,
-    utc_now,
-)
 from touchline_devstack.stack import Stack
+
+from tests.support.engine.expected import assert_sound, expected, now_micros, random_touchpoints, trial_fold, utc_now
+from tests.support.engine.world import Process, World, touchpoint
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
@@ -53,7 +46,7 @@ async def assert_folded_once(world: World, posted: Sequence[dict[str, Any]]) -> 
         asleep = await world.sql("SELECT 1 FROM customers WHERE wake_at <= $1 LIMIT 1", now_micros())
         return not waiting and not asleep
 
-    await until(published, "everything is published")
+    await wait_until(published, "everything is published")
     rows = {row["customer_id"]: row for row in await world.sql("SELECT * FROM stages")}
     assert {key: row["stage"] for key, row in rows.items()} == {
         key: want["stage"] for key, want in wanted.items() if want["stage"]
@@ -69,6 +62,11 @@ async def owns(world: World, process: Process) -> bool:
     return False
 
 
+async def has_logged(process: Process) -> bool:
+    """Whether a process has written its first line."""
+    return process.log.stat().st_size > 0
+
+
 async def test_killed_in_the_middle_of_a_load_and_started_again_it_folds_on_within_ten_seconds(world: World) -> None:
     posted = a_life(1, 60, 40)
     world.environment["TOUCHLINE_BATCH_RECORDS"] = "40"
@@ -76,21 +74,22 @@ async def test_killed_in_the_middle_of_a_load_and_started_again_it_folds_on_with
     process = world.start(port=port)
     await process.ready()
     sent, took = 0, []
-    # A machine that is busy with other tests may be slow to start a process: once more shows whether it was that.
-    while not took or (took[-1] >= TAKEOVER and len(took) < 3):
+    for _ in range(2):
         await world.post(posted[sent : sent + 500])
         await world.folded(sent + 100)
         process.signal(signal.SIGKILL)
         process.popen.wait()
-        killed = time.monotonic()
         (before,) = await world.sql("SELECT sum(folded) AS n FROM partitions")
         await world.post(posted[sent + 500 : sent + 600])
         sent += 600
         process = world.start(port=port)
+        # The ten seconds are the engine's: how long a busy machine takes to start an interpreter is not its own.
+        await wait_until(partial(has_logged, process), "the process runs")
+        running = time.monotonic()
         await world.folded(int(before["n"]) + 1)
-        took.append(time.monotonic() - killed)
+        took.append(time.monotonic() - running)
     print(f"folding again after {[round(seconds, 1) for seconds in took]} s")
-    assert min(took) < TAKEOVER
+    assert max(took) < TAKEOVER
     process.signal(signal.SIGKILL)
     process.popen.wait()
     await world.post(posted[sent:])
@@ -106,7 +105,7 @@ async def test_killed_for_good_it_is_replaced_by_another_that_folds_on_within_te
     async def shared() -> bool:
         return [await one.metric("touchline_partitions_owned") for one in (victim, heir)] == [2, 2]
 
-    await until(shared, "the two share the partitions")
+    await wait_until(shared, "the two share the partitions")
     await world.post(posted[:600])
     await world.folded(300)
     victim.signal(signal.SIGKILL)
@@ -132,7 +131,7 @@ async def test_a_process_frozen_past_its_replacement_writes_nothing_when_it_wake
     async def taken() -> bool:
         return await owns(world, taker)
 
-    await until(taken, "the other engine has all partitions")
+    await wait_until(taken, "the other engine has all partitions")
     await world.folded(800)
     frozen.signal(signal.SIGCONT)
     await world.post(posted[800:])
@@ -160,14 +159,16 @@ async def test_a_process_frozen_inside_a_copy_is_replaced_by_ending_exactly_its_
             )
             return len(rows) >= 1
 
-        await until(copying, "an owner stands inside a COPY")
+        await wait_until(copying, "an owner stands inside a COPY")
         frozen.signal(signal.SIGSTOP)
+        # The lock stays: a backend that waits for it is not idle, so none of PostgreSQL's timeouts ends it.
+        taker = world.start()
+        await wait_until(lambda: "frozen_owner_ended" in taker.log.read_text(), "the backend of the owner is ended")
         await transaction.rollback()
     finally:
         await connection.close()
-    taker = await world.running()
+    await taker.ready()
     await world.folded(40)
-    assert "frozen_owner_ended" in taker.log.read_text()
     frozen.signal(signal.SIGCONT)
     await assert_folded_once(world, posted)
 
@@ -188,7 +189,7 @@ async def test_a_process_frozen_inside_a_publish_has_its_transaction_ended_and_p
             return True
 
         await world.post(posted[:3000])
-        await until(inside, "it stands still between a publish and its commit")
+        await wait_until(inside, "it stands still between a publish and its commit")
         (row,) = await world.sql("SELECT sum(folded) AS n FROM partitions")
         assert row["n"] < 3000, "it stands still in the middle of the load"
         taker = await world.running()
@@ -196,7 +197,7 @@ async def test_a_process_frozen_inside_a_publish_has_its_transaction_ended_and_p
         async def taken() -> bool:
             return await owns(world, taker)
 
-        await until(taken, "the other engine has all partitions")
+        await wait_until(taken, "the other engine has all partitions")
         await world.folded(3000)
         frozen.signal(signal.SIGCONT)
         await world.post(posted[3000:])
@@ -220,7 +221,7 @@ async def test_it_outlives_a_database_and_a_broker_that_go_away(world: World, st
                 answer = await client.get(f"http://127.0.0.1:{process.port}/readyz")
             return answer.status_code == 503
 
-        await until(not_ready, "it says that it can't work")
+        await wait_until(not_ready, "it says that it can't work")
     finally:
         await asyncio.to_thread(stack.start_postgres)
     await process.ready()
@@ -240,7 +241,7 @@ async def test_two_workers_under_one_parent_share_the_partitions_and_end_with_it
     async def shared() -> bool:
         return await owns(world, parent)
 
-    await until(shared, "the workers own all partitions")
+    await wait_until(shared, "the workers own all partitions")
     await world.post(posted)
     await assert_folded_once(world, posted)
     parent.signal(signal.SIGTERM)

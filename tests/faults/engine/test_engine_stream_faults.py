@@ -5,8 +5,11 @@ import json
 
 import httpx
 import pytest
-from engine_harness import World, touchpoint, until, utc_now
 from touchline_devstack.stack import Stack
+
+from tests.support.engine.expected import utc_now
+from tests.support.engine.world import World, touchpoint
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
@@ -22,10 +25,10 @@ async def test_a_stream_says_that_kafka_went_away_and_a_new_one_is_refused_until
                 lines = answer.aiter_lines()
                 assert await anext(lines) == ": follows"
                 await asyncio.to_thread(stack.kill_kafka)
-                told = [line async for line in lines if line and not line.startswith(":")]
-            assert told[0] == "event: error"
-            assert json.loads(told[1].removeprefix("data: "))["status"] == 503
-            assert len(told) == 2
+                published = [line async for line in lines if line and not line.startswith(":")]
+            assert published[0] == "event: error"
+            assert json.loads(published[1].removeprefix("data: "))["status"] == 503
+            assert len(published) == 2
             refused = await client.get(url)
             assert (refused.status_code, refused.headers["content-type"]) == (503, "application/problem+json")
             assert int(refused.headers["retry-after"]) > 0
@@ -40,7 +43,7 @@ async def test_a_stream_says_that_kafka_went_away_and_a_new_one_is_refused_until
                 await world.post([touchpoint("t", utc_now(), customer_id="c")])
                 return "event: touchline.stage-changed" in [line async for line in _until_data(answer.aiter_lines())]
 
-        await until(follows, "a stream follows again")
+        await wait_until(follows, "a stream follows again")
 
 
 async def _until_data(lines):  # type: ignore[no-untyped-def]

@@ -1,7 +1,6 @@
 """One ingest process on the tests' Kafka."""
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +8,8 @@ import pytest
 from touchline_devstack.processes import Service, command
 from touchline_devstack.stack import Stack
 
-# Lets the tests here share helper modules.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from knocking import HOOKS_SECRET
-from posting import KEY, PARTITIONS
+from tests.support.ingest.poster import KEY, PARTITIONS
+from tests.support.ingest.route_load import HOOKS_SECRET
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from knocking import TO_DEAD_LETTERS, TO_TOUCHPOINTS, Knocking
-from posting import KEY, Poster, stored, until, values_on
 from touchline_devstack.processes import Service
 from touchline_devstack.stack import Stack
+
+from tests.support.ingest.poster import KEY, Poster, stored, values_on
+from tests.support.ingest.route_load import TO_DEAD_LETTERS, TO_TOUCHPOINTS, RouteLoad
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
@@ -62,25 +64,25 @@ async def test_a_broker_killed_under_load_makes_no_door_promise_what_is_not_kept
     stack: Stack, ingest_service: Service, topic_prefix: str
 ) -> None:
     service = ingest_service.start().wait_ready()
-    async with Knocking(service.url) as knocking:
-        await knocking.every_door_hears(200, 202, times=50)
+    async with RouteLoad(service.url) as load:
+        await load.every_endpoint_answers(200, 202, times=50)
         try:
             await asyncio.to_thread(stack.kill_kafka)
-            await knocking.every_door_hears(503)
+            await load.every_endpoint_answers(503)
         finally:
             await asyncio.to_thread(stack.start_kafka)
-        await knocking.every_door_hears(200, 202, times=50)
-    for name, statuses in knocking.statuses.items():
+        await load.every_endpoint_answers(200, 202, times=50)
+    for name, statuses in load.statuses.items():
         assert set(statuses) <= {200, 202, 503}, f"{name} was answered {dict(statuses)}"
-    assert not knocking.without_retry_after
+    assert not load.without_retry_after
     touchpoints = await stored(stack.kafka_bootstrap, topic_prefix)
     there = {touchpoint["id"] for touchpoint in touchpoints}
     for make in TO_TOUCHPOINTS:
-        missing = set(knocking.promised[make.__name__]) - there
+        missing = set(load.promised[make.__name__]) - there
         assert not missing, f"{len(missing)} that {make.__name__} was promised are not on the topic"
     letters = b"\n".join(await values_on(stack.kafka_bootstrap, f"{topic_prefix}.dead-letters.v1"))
     for make in TO_DEAD_LETTERS:
-        missing = {mark for mark in knocking.promised[make.__name__] if f"what is {mark}?".encode() not in letters}
+        missing = {mark for mark in load.promised[make.__name__] if f"what is {mark}?".encode() not in letters}
         assert not missing, f"{len(missing)} that {make.__name__} was promised are no dead letters"
 
 
@@ -89,21 +91,21 @@ async def test_while_the_broker_is_away_what_waits_for_it_stays_within_bounds(
     stack: Stack, ingest_service: Service, topic_prefix: str
 ) -> None:
     service = ingest_service.start().wait_ready()
-    async with Knocking(service.url, hands=10) as knocking:
-        await knocking.every_door_hears(200, 202)
+    async with RouteLoad(service.url, clients=10) as load:
+        await load.every_endpoint_answers(200, 202)
         try:
             await asyncio.to_thread(stack.kill_kafka)
             for _ in range(20):
-                await knocking.every_door_hears(503, times=1)
+                await load.every_endpoint_answers(503, times=1)
                 assert await in_flight(service) <= 200
         finally:
             await asyncio.to_thread(stack.start_kafka)
-        await knocking.every_door_hears(200, 202)
-        await knocking.stop()
+        await load.every_endpoint_answers(200, 202)
+        await load.stop()
         async with asyncio.timeout(20):
             while await in_flight(service):  # noqa: ASYNC110 - another process's
                 await asyncio.sleep(0.05)
-    assert not knocking.without_retry_after
+    assert not load.without_retry_after
 
 
 async def in_flight(service: Service) -> float:
@@ -140,7 +142,7 @@ async def test_on_sigterm_it_finishes_what_it_accepted(
     async with Poster(service.url) as poster:
         await poster.accepts(2000)
         os.kill(service.pid, signal.SIGTERM)
-        await until(lambda: not service.is_running, 20)
+        await wait_until(lambda: not service.is_running, seconds=20)
         await poster.stop()
     assert service.exit_code == 0
     assert set(poster.statuses) == {202}
@@ -197,7 +199,7 @@ async def test_stopped_while_its_broker_is_away_it_ends_in_time(
             await asyncio.to_thread(stack.kill_kafka)
             await poster.hears(503)
             os.kill(service.pid, signal.SIGTERM)
-            await until(lambda: not service.is_running, 30)
+            await wait_until(lambda: not service.is_running, seconds=30)
         finally:
             await asyncio.to_thread(stack.start_kafka)
         await poster.stop()

@@ -1,15 +1,11 @@
 """The notifier's world, with processes that are killed."""
 
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[2] / "integration" / "notifier"))
-
-from notifier_world import World
+from tests.support.notifier.world import World
 
 
 @pytest.fixture

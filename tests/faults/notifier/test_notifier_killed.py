@@ -6,9 +6,11 @@ import signal
 from typing import Any
 
 import pytest
-from notifier_checks import CUSTOMERS, PLAY, check, everything_sent
-from notifier_world import SECRET, World, eventually
 from touchline_devstack.receivers import WebhookReceiver
+
+from tests.support.notifier.checks import CUSTOMERS, PLAY, check, everything_sent
+from tests.support.notifier.world import SECRET, World
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
@@ -30,7 +32,7 @@ async def test_one_notifier_killed_again_and_again(world: World) -> None:
         posting = asyncio.create_task(post(world, facts))
         for _ in range(4):
             so_far = len(receiver.arrived)
-            await eventually(lambda so_far=so_far: _some(lambda: len(receiver.arrived) > so_far + 10))
+            await wait_until(lambda so_far=so_far: _some(lambda: len(receiver.arrived) > so_far + 10))
             await asyncio.sleep(random.random() * 0.3)  # anywhere in its work
             process.kill()
             process = world.start(TOUCHLINE_WORKER_ID="the-one")
@@ -51,10 +53,10 @@ async def test_two_notifiers_killed_in_turn(world: World) -> None:
         await first.ready()
         await second.ready()
         posting = asyncio.create_task(post(world, facts))
-        await eventually(lambda: _some(lambda: len(receiver.arrived) > 10))
+        await wait_until(lambda: _some(lambda: len(receiver.arrived) > 10))
         first.kill()
         third = world.start()
-        await eventually(lambda: _some(lambda: len(receiver.arrived) > 40), seconds=60)
+        await wait_until(lambda: _some(lambda: len(receiver.arrived) > 40), seconds=60)
         second.kill()
         await posting
         check(await everything_sent(world, facts), facts, receiver)
@@ -68,10 +70,10 @@ async def test_a_frozen_notifier_that_wakes_up_after_it_was_replaced_writes_noth
         facts: list[str] = []
         frozen = await world.start().ready()
         posting = asyncio.create_task(post(world, facts))
-        await eventually(lambda: _some(lambda: len(receiver.arrived) > 10))
+        await wait_until(lambda: _some(lambda: len(receiver.arrived) > 10))
         frozen.popen.send_signal(signal.SIGSTOP)
         await world.start().ready()
-        await eventually(lambda: _some(lambda: len(receiver.arrived) > 60), seconds=90)
+        await wait_until(lambda: _some(lambda: len(receiver.arrived) > 60), seconds=90)
         frozen.popen.send_signal(signal.SIGCONT)
         await posting
         events = await everything_sent(world, facts)

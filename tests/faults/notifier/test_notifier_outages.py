@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from notifier_checks import CUSTOMERS, PLAY, check, everything_sent
-from notifier_world import SECRET, Process, World, eventually
 from touchline_devstack.receivers import Answer, WebhookReceiver
 from touchline_devstack.stack import Stack
+
+from tests.support.notifier.checks import CUSTOMERS, PLAY, check, everything_sent
+from tests.support.notifier.world import SECRET, Process, World
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
@@ -42,7 +44,7 @@ async def in_the_middle_of_work(world: World) -> AsyncIterator[Process]:
         async def under_way() -> bool:
             return len(receiver.arrived) > 10
 
-        await eventually(under_way)
+        await wait_until(under_way)
         yield process
         await post(world, range(half, CUSTOMERS), facts)
         check(await everything_sent(world, facts), facts, receiver)
@@ -58,7 +60,7 @@ async def test_a_server_goes_away_in_the_middle_of_work_and_comes_back(
     async with in_the_middle_of_work(world) as process:
         await asyncio.to_thread(getattr(stack, f"{how}_{server}"))
         try:
-            await eventually(lambda: says_that_it_can_not_work(process))
+            await wait_until(lambda: says_that_it_can_not_work(process))
         finally:
             await asyncio.to_thread(getattr(stack, f"start_{server}"))
 
@@ -72,6 +74,6 @@ async def test_kafka_away_for_longer_than_the_relay_has_patience(world: World, s
 
         await asyncio.to_thread(stack.kill_kafka)
         try:
-            await eventually(given_up, seconds=60)
+            await wait_until(given_up, seconds=60)
         finally:
             await asyncio.to_thread(stack.start_kafka)

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -15,22 +15,26 @@ import orjson
 import pytest
 from pydantic import SecretStr
 from touchline_devstack.receivers import MailCatcher, WebhookReceiver
-from touchline_notifier.adapters.channels.email import EmailChannel
-from touchline_notifier.adapters.channels.guarded_http import GuardedHttp
-from touchline_notifier.adapters.channels.slack import SlackChannel
-from touchline_notifier.adapters.channels.webhook import WebhookChannel
-from touchline_notifier.adapters.delivery_queue import put
-from touchline_notifier.adapters.delivery_worker import DeliveryWorker
-from touchline_notifier.adapters.hashes import Hashes
-from touchline_notifier.adapters.profiles import lock_profiles, save_profiles, save_suppressions
-from touchline_notifier.core.channel import Channel, Message
+from touchline_notifier.adapters.http.guarded_client import GuardedHttp
+from touchline_notifier.adapters.http.slack import SlackChannel
+from touchline_notifier.adapters.http.webhook import WebhookChannel
+from touchline_notifier.adapters.postgres.delivery_queue import PostgresDeliveryQueue
+from touchline_notifier.adapters.postgres.transaction import PostgresTransaction
+from touchline_notifier.adapters.smtp.email import EmailChannel
+from touchline_notifier.application.delivering.deliver import DeliveryWorker
+from touchline_notifier.application.delivering.limits_before_send import LimitsBeforeSend
+from touchline_notifier.application.delivering.pre_send_check import CheckBeforeSend
 from touchline_notifier.core.delivery.addresses import parse_networks
-from touchline_notifier.core.delivery.message_id import delivery_id
+from touchline_notifier.core.delivery.channel import Channel, Message
+from touchline_notifier.core.delivery.endpoints import Endpoint
+from touchline_notifier.core.delivery.message_ids import delivery_id
 from touchline_notifier.core.delivery.subscriptions import Planned
-from touchline_notifier.core.endpoints import Endpoint
-from touchline_notifier.core.profile import Suppression
-from touchline_runtime.database import migrate
-from touchline_runtime.settings import ServiceSettings
+from touchline_notifier.core.profiles.address_hashes import Hashes
+from touchline_notifier.core.profiles.profile import Suppression
+from touchline_runtime.config.settings import ServiceSettings
+from touchline_runtime.database.pools import migrate
+
+from tests.support.waiting import wait_until
 
 SECRET = "whsec_" + base64.b64encode(os.urandom(32)).decode()
 LOOPBACK = parse_networks("127.0.0.0/8")
@@ -87,7 +91,7 @@ async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
 
 
 @dataclass
-class Book:
+class StoredDeliveries:
     """Writes deliveries down and reads what became of them."""
 
     pool: asyncpg.Pool
@@ -118,15 +122,15 @@ class Book:
             action, PARTITION, channel, endpoint, now,
         )  # fmt: skip
         identifier = str(delivery_id(action, endpoint))
-        said = Message(identifier, "touchline.action", "2026-03-01T12:00:00Z", "c-1", **message)
-        planned = Planned(identifier, "f-1", "c-1", channel, endpoint, said, action_id=str(action))
+        text = Message(identifier, "touchline.action", "2026-03-01T12:00:00Z", "c-1", **message)
+        planned = Planned(identifier, "f-1", "c-1", channel, endpoint, text, action_id=str(action))
         await self._put([replace(planned, first_before=first_before)])
         return str(action), identifier
 
     async def _put(self, planned: list[Planned]) -> None:
         now = datetime.now(UTC)
         async with self.pool.acquire() as connection, connection.transaction():
-            await put(connection, PARTITION, planned, due=now, now=now)
+            await PostgresTransaction(connection, HASHES, 8).add_deliveries(PARTITION, planned, due=now, now=now)
 
     async def delivery(self, identifier: str) -> asyncpg.Record:
         """The row."""
@@ -142,15 +146,17 @@ class Book:
     async def suppress(self, address: str, reason: str) -> None:
         """Suppress an address."""
         async with self.pool.acquire() as connection:
-            await save_suppressions(connection, [Suppression(address, reason, datetime.now(UTC))], HASHES)
+            customers = PostgresTransaction(connection, HASHES, 8).customers
+            await customers.save_suppressions([Suppression(address, reason, datetime.now(UTC))])
 
     async def refuse(self, customer: str, channel: str) -> None:
         """Let a customer refuse consent for a channel."""
         now = datetime.now(UTC)
         async with self.pool.acquire() as connection, connection.transaction():
-            profiles = await lock_profiles(connection, [customer], now)
+            customers = PostgresTransaction(connection, HASHES, 8).customers
+            profiles = await customers.lock_profiles([customer], now)
             profiles[customer].values[f"consent.{channel}"] = [False, 0, "t-1"]
-            await save_profiles(connection, profiles, now)
+            await customers.save_profiles(profiles, now)
 
     async def outbox(self) -> list[tuple[str, str, dict[str, str], Any]]:
         """(topic, key, headers, value) of every event, in order."""
@@ -159,19 +165,13 @@ class Book:
             (row["topic"], row["key"], dict(orjson.loads(row["headers"])), orjson.loads(row["value"])) for row in rows
         ]
 
-    async def until(self, condition: Callable[[], Awaitable[bool]], *, seconds: float = 15) -> None:
-        """Wait for something to become true."""
-        async with asyncio.timeout(seconds):
-            while not await condition():  # noqa: ASYNC110  (it is a row in a database that changes)
-                await asyncio.sleep(0.02)
-
     async def until_status(self, identifier: str, *statuses: str, seconds: float = 15) -> asyncpg.Record:
         """Wait for a delivery to get there."""
 
         async def reached() -> bool:
             return (await self.delivery(identifier))["status"] in statuses
 
-        await self.until(reached, seconds=seconds)
+        await wait_until(reached, seconds=seconds)
         return await self.delivery(identifier)
 
     async def until_attempted(self, identifier: str, attempts: int) -> asyncpg.Record:
@@ -181,14 +181,14 @@ class Book:
             row = await self.delivery(identifier)
             return bool(row["attempts"] >= attempts and row["status"] != "delivering")
 
-        await self.until(reached)
+        await wait_until(reached)
         return await self.delivery(identifier)
 
 
 @pytest.fixture
-def book(pool: asyncpg.Pool) -> Book:
+def stored(pool: asyncpg.Pool) -> StoredDeliveries:
     """The deliveries."""
-    return Book(pool)
+    return StoredDeliveries(pool)
 
 
 @asynccontextmanager
@@ -198,13 +198,16 @@ async def running(
     http: GuardedHttp | None = None,
     more: dict[str, Channel] | None = None,
     cut_off: bool = False,
+    limits: LimitsBeforeSend | None = None,
 ) -> AsyncIterator[DeliveryWorker]:
     """A worker at work; in the end it is told to stop, or cut off in the middle of what it does."""
     http = http or GuardedHttp(LOOPBACK)
     channels: dict[str, Channel] = {
         "webhook": WebhookChannel(http), "email": EmailChannel(), "slack": SlackChannel(http), **(more or {})
     }  # fmt: skip
-    worker = DeliveryWorker(pool, HASHES, channels, {endpoint.name: endpoint for endpoint in endpoints})
+    named = {endpoint.name: endpoint for endpoint in endpoints}
+    queue = PostgresDeliveryQueue(pool, HASHES, CheckBeforeSend(limits), partitions=8)
+    worker = DeliveryWorker(queue, channels, named)
     stopping = asyncio.Event()
     task = asyncio.create_task(worker.run(stopping))
     try:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from touchline_devstack.receivers import WebhookReceiver
-from touchline_notifier.adapters.channels.guarded_http import CantSendError, GuardedHttp
+from touchline_notifier.adapters.http.guarded_client import CantSendError, GuardedHttp
 from touchline_notifier.core.delivery.addresses import parse_networks
 
 LOOPBACK = parse_networks("127.0.0.0/8")

@@ -1,15 +1,12 @@
 """What the engine's tests share: an engine of their own on the real stack, and the records it reads and writes."""
 
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from touchline_devstack.stack import Stack
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from engine_harness import World
+from tests.support.engine.world import World
 
 
 @pytest.fixture

@@ -5,68 +5,32 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from engine_harness import (
-    World,
+
+from tests.support.engine.expected import (
     assert_sound,
     expected,
-    key_of,
     now_micros,
     random_touchpoints,
     roots_of,
-    touchpoint,
     trial_fold,
-    until,
     utc_now,
 )
+from tests.support.engine.identity import agree
+from tests.support.engine.world import World, key_of, touchpoint
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
 
-async def agree(world: World, posted: list[dict[str, Any]]) -> None:
-    """Wait until every key leads to its root, and every root stands where its whole set puts it."""
-    fold = trial_fold()
-    roots, pairs = roots_of(posted)
-    seen: list[Any] = []
-
-    async def same() -> bool:
-        seen.clear()
-        for key, want in expected(posted, fold, now_micros()).items():
-            got = await world.get(f"/v1/customers/{key}")
-            if got is None:
-                seen.append((key, want, got))
-                continue
-            aliases = sorted(alias for alias, root in roots.items() if root == key and alias != key)
-            stage = got["stages"].get("trial") or {"stage": None, "entered_at": None, "stalled_level": None}
-            standing = {name: stage[name] for name in ("stage", "entered_at", "stalled_level")}
-            told = (got["customer_id"], got["touchpoints"], got["aliases"], standing)
-            wanted = (key, want["touchpoints"], aliases, {name: want[name] for name in standing})
-            if told != wanted:
-                seen.append((told, wanted))
-        for alias, root in roots.items():
-            got = await world.get(f"/v1/customers/{alias}")
-            if got is None or got["customer_id"] != root:
-                seen.append((alias, root, got))
-        found = await world.get("/v1/identity-conflicts?limit=100")
-        listed = sorted(tuple(item["customers"]) for item in found["items"])
-        if listed != sorted(pairs):
-            seen.append((listed, pairs))
-        return not seen
-
-    try:
-        await until(same, "every key leads to its root")
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {seen[:3]}") from None
-
-
 async def test_chains_circles_and_refused_links_in_random_order_end_as_kruskal_says(world: World) -> None:
     seed = random.Random(5)
-    strangers: list[dict[str, str]] = [{"anonymous_id": f"a{n}"} for n in range(10)]
-    strangers += [{"email": f"e{n}@example.org"} for n in range(6)]
+    anonymous: list[dict[str, str]] = [{"anonymous_id": f"a{n}"} for n in range(10)]
+    anonymous += [{"email": f"e{n}@example.org"} for n in range(6)]
     known = [{"customer_id": f"c{n}"} for n in range(5)]
     now = utc_now()
-    posted = random_touchpoints(seed, [*known, *strangers], 5, now)
+    posted = random_touchpoints(seed, [*known, *anonymous], 5, now)
     for number in range(22):
-        one, other = seed.choice([*known, *strangers]), seed.choice(strangers)
+        one, other = seed.choice([*known, *anonymous]), seed.choice(anonymous)
         if one.keys() != other.keys():
             at = now - timedelta(days=seed.randrange(1, 190), seconds=number)
             posted.append(touchpoint(f"link{number}", at, type="form_submitted", **(one | other)))
@@ -153,14 +117,14 @@ async def test_a_customers_own_content_counts_again_when_the_alias_whose_smaller
         found = await world.get("/v1/customers/c/touchpoints")
         return found is not None and [one["type"] for one in found["items"]] == ["complaint_made", "signed_up"]
 
-    await until(taken, "the alias's smaller content counts")
+    await wait_until(taken, "the alias's smaller content counts")
     await world.post([older])
 
     async def own_again() -> bool:
         found = await world.get("/v1/customers/c/touchpoints")
         return [one["type"] for one in found["items"]] == ["page_viewed", "signed_up"]
 
-    await until(own_again, "the customer's own content counts")
+    await wait_until(own_again, "the customer's own content counts")
     theirs_too = await world.get("/v1/customers/d/touchpoints")
     assert [one["type"] for one in theirs_too["items"]] == ["signed_up", "complaint_made"]
     assert (await world.get("/v1/customers/c"))["stages"]["trial"]["stage"] == "reach"
@@ -178,7 +142,7 @@ async def test_a_link_goes_when_the_touchpoint_that_made_it_gives_way_to_a_small
     before = [
         touchpoint("z", now - timedelta(days=60), anonymous_id="z"),
         touchpoint("y", now - timedelta(days=59), email="y@example.org"),
-        # Leans on z: whoever z belongs to, y belongs to, too.
+        # Depends on z: y belongs to the same customer as z.
         touchpoint("zy", now - timedelta(days=58), anonymous_id="z", email="y@example.org"),
     ]
     if rival:
@@ -257,14 +221,14 @@ async def test_erasing_by_an_alias_removes_the_whole_person_and_drops_the_past_f
             left += rows[0]["n"]
         return left == 0
 
-    await until(gone, "nothing of the person is left")
+    await wait_until(gone, "nothing of the person is left")
 
-    async def told() -> set[str]:
+    async def reported() -> set[str]:
         facts = await world.facts()
         erased = {fact["customer_id"] for fact in facts if fact["ce_type"] == "touchline.customer-erased"}
         return erased if erased == {"c", "anon:a"} else set()
 
-    await until(told, "both keys' erasure is published")
+    await wait_until(reported, "both keys' erasure is published")
     assert (await world.latest_stages())["c/trial"] is None
     assert (await world.get("/v1/customers/other"))["touchpoints"] == 1
 
@@ -276,7 +240,7 @@ async def test_erasing_by_an_alias_removes_the_whole_person_and_drops_the_past_f
     async def anew() -> Any:
         return await world.get("/v1/customers/c")
 
-    found = await until(anew, "a later touchpoint begins a new life")
+    found = await wait_until(anew, "a later touchpoint begins a new incarnation")
     assert found["touchpoints"] == 1
     (row,) = await world.sql("SELECT sum(erased) AS n FROM partitions")
     assert row["n"] == 1
@@ -284,13 +248,14 @@ async def test_erasing_by_an_alias_removes_the_whole_person_and_drops_the_past_f
     async def entered() -> list[dict[str, Any]]:
         return [fact for fact in await world.facts() if fact["customer_id"] == "c" and fact["incarnation"] == 1]
 
-    facts = await until(entered, "the new life is published")
+    facts = await wait_until(entered, "the new life is published")
     assert [(fact["fact_no"], fact["sequence"], fact["to_stage"]) for fact in facts] == [(1, 1, "reach")]
 
 
 def test_the_case_is_filed_under_several_partitions() -> None:
-    from engine_harness import PARTITIONS
     from touchline_schemas.partitions import partition_of
+
+    from tests.support.engine.world import PARTITIONS
 
     keys = ["anon:a", "c"]
     assert len({partition_of(key, PARTITIONS) for key in keys}) == 2

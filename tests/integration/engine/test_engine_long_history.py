@@ -7,20 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from engine_harness import (
-    PARTITIONS,
-    TYPES,
-    World,
-    assert_sound,
-    expected,
-    now_micros,
-    touchpoint,
-    trial_fold,
-    until,
-    utc_now,
-)
 from touchline_schemas.partitions import partition_of
 from touchline_schemas.times import from_micros, parse_micros
+
+from tests.support.engine.expected import assert_sound, expected, now_micros, trial_fold, utc_now
+from tests.support.engine.world import PARTITIONS, TYPES, World, touchpoint
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -76,7 +68,7 @@ async def test_what_is_late_by_one_by_half_and_by_all_of_a_long_history_holds_no
 
     read, others = await read_again(), iter(OTHERS)
     moment = timedelta(seconds=1)
-    first, middle, last = (at(posted[place]) for place in (0, MANY // 2, MANY - 1))
+    first, middle, last = (at(posted[index]) for index in (0, MANY // 2, MANY - 1))
     cases = [
         # What changes nothing beyond the next checkpoint is met there, however long ago it was.
         ("one", touchpoint("late-one", last - moment, type="email_bounced", customer_id=BIG), 2 * EVERY),
@@ -85,17 +77,17 @@ async def test_what_is_late_by_one_by_half_and_by_all_of_a_long_history_holds_no
         # What makes a move more: every later number differs, so everything after it is read, once.
         ("moves", touchpoint("late-moves", middle + moment, type="complaint_made", customer_id=BIG), MANY),
     ]
-    for place, (name, late, most) in enumerate(cases):
+    for index, (name, late, most) in enumerate(cases):
         posted.append(late)
         mine = [next(others) for _ in range(3)]
         theirs = [touchpoint(f"o-{who}", utc_now(), customer_id=who) for who in mine]
         await world.post([late, *theirs])
-        await world.folded(MANY + 4 * (place + 1))
+        await world.folded(MANY + 4 * (index + 1))
 
-        async def told(mine: list[str] = mine) -> bool:
+        async def reported(mine: list[str] = mine) -> bool:
             return {fact["customer_id"] for fact in await world.facts()} >= set(mine)
 
-        await until(told, f"the others' facts are published while one is late by {name}")
+        await wait_until(reported, f"the others' facts are published while one is late by {name}")
         before, read = read, await read_again()
         assert 0 < read - before <= most, f"late by {name}"
 

@@ -4,17 +4,10 @@ import random
 from typing import Any
 
 import pytest
-from engine_harness import (
-    World,
-    assert_sound,
-    expected,
-    now_micros,
-    random_touchpoints,
-    touchpoint,
-    trial_fold,
-    until,
-    utc_now,
-)
+
+from tests.support.engine.expected import assert_sound, expected, now_micros, random_touchpoints, trial_fold, utc_now
+from tests.support.engine.world import World, touchpoint
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -39,20 +32,20 @@ async def agree(world: World, posted: list[dict[str, Any]]) -> None:
                 return False
         return True
 
-    await until(same, "every customer stands where the sorted set puts them")
+    await wait_until(same, "every customer stands where the sorted set puts them")
 
 
 async def test_shuffled_repeated_and_late_touchpoints_end_where_the_sorted_ones_do(world: World) -> None:
     seed = random.Random(41)
     now = utc_now()
     posted = random_touchpoints(seed, [{"customer_id": f"c{n}"} for n in range(25)], 24, now)
-    waves = [posted[:200], posted[200:400], posted[400:]]
+    portions = [posted[:200], posted[200:400], posted[400:]]
     await world.running()
     sent = 0
-    for wave in waves:
-        again = seed.sample(wave, 10)
-        await world.post([*wave, *again])
-        sent += len(wave) + len(again)
+    for portion in portions:
+        again = seed.sample(portion, 10)
+        await world.post([*portion, *again])
+        sent += len(portion) + len(again)
         await world.folded(sent)
     await agree(world, posted)
 
@@ -71,7 +64,7 @@ async def test_shuffled_repeated_and_late_touchpoints_end_where_the_sorted_ones_
         assert (row["n"], row["last"]) == (want["facts"], want["facts"] or None)
     (row,) = await world.sql("SELECT sum(duplicates) AS n FROM partitions")
     assert row["n"] == 30
-    assert await world.sql("SELECT 1 FROM outbox LIMIT 1") == [] or await until(
+    assert await world.sql("SELECT 1 FROM outbox LIMIT 1") == [] or await wait_until(
         lambda: _empty(world), "the outbox is empty"
     )
 
@@ -133,7 +126,7 @@ async def test_poison_goes_to_dead_letters_and_its_neighbours_are_folded(world: 
         found = await world.records("dead-letters")
         return found if len(found) == 3 else []
 
-    found = await until(letters, "three dead letters are there")
+    found = await wait_until(letters, "three dead letters are there")
     reasons = {dict(letter.headers)["reason"].decode(): letter for letter in found}
     assert set(reasons) == {"not_json", "invalid_touchpoint", "no_value"}
     broken = reasons["not_json"]

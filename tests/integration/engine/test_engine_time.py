@@ -1,11 +1,16 @@
 """What time alone does: stalls and lapses, once, without traffic, never out of a backlog; and changed definitions."""
 
+import asyncio
 import signal
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from engine_harness import LIFECYCLE, World, assert_sound, touchpoint, until, utc_now
+from touchline_schemas.partitions import partition_of
+
+from tests.support.engine.expected import assert_sound, utc_now
+from tests.support.engine.world import LIFECYCLE, PARTITIONS, World, touchpoint
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -38,7 +43,7 @@ async def test_timers_fire_without_traffic_once_and_after_a_restart(world: World
     async def stalled() -> bool:
         return await types_of(world, "c") == ["enter", "stalled"]
 
-    await until(stalled, "the customer stalls")
+    await wait_until(stalled, "the customer stalls")
     process.signal(signal.SIGTERM)
     assert await process.ended() == 0
     again = await world.running()
@@ -46,7 +51,7 @@ async def test_timers_fire_without_traffic_once_and_after_a_restart(world: World
     async def lapsed() -> bool:
         return await types_of(world, "c") == ["enter", "stalled", "lapse"]
 
-    await until(lapsed, "the customer lapses")
+    await wait_until(lapsed, "the customer lapses")
     facts = await world.facts()
     assert_sound(facts)
     stall = next(fact for fact in facts if fact["ce_type"] == "touchline.customer-stalled")
@@ -63,13 +68,13 @@ async def test_an_activity_ends_a_stall_with_a_recovery(world: World) -> None:
     async def stalled() -> bool:
         return "stalled" in await types_of(world, "c")
 
-    await until(stalled, "the customer stalls")
+    await wait_until(stalled, "the customer stalls")
     await world.post([touchpoint("t2", utc_now(), customer_id="c")])
 
     async def recovered() -> bool:
         return (await types_of(world, "c"))[:3] == ["enter", "stalled", "recovered"]
 
-    await until(recovered, "the customer recovers")
+    await wait_until(recovered, "the customer recovers")
 
 
 async def test_a_backlog_makes_no_false_stalls(world: World) -> None:
@@ -104,7 +109,7 @@ async def test_machine_and_backfill_touchpoints_are_told_apart(world: World) -> 
     async def entered() -> list[dict[str, Any]]:
         return await world.facts()
 
-    (fact,) = await until(entered, "the backfilled customer enters")
+    (fact,) = await wait_until(entered, "the backfilled customer enters")
     assert (fact["customer_id"], fact["backfill"]) == ("b", True)
     assert (await world.get("/v1/customers/m"))["stages"] == {}
 
@@ -124,14 +129,14 @@ async def test_a_version_that_refolds_folds_everybody_again_and_tells_the_differ
         found = await world.get("/v1/customers/c")
         return found["stages"].get("trial", {}).get("version") == 2
 
-    await until(moved, "the customer stands where version 2 puts them")
+    await wait_until(moved, "the customer stands where version 2 puts them")
     assert (await world.get("/v1/customers/c"))["stages"]["trial"]["stage"] == "reach"
 
-    async def told() -> dict[str, Any] | None:
+    async def reported() -> dict[str, Any] | None:
         moves = [fact for fact in await world.facts() if "to_stage" in fact]
         return moves[-1] if moves[-1]["reason"]["kind"] == "definition" else None
 
-    correction = await until(told, "the correction is published")
+    correction = await wait_until(reported, "the correction is published")
     assert (correction["from_stage"], correction["to_stage"]) == ("try", "reach")
     assert correction["backfill"] is True
     assert_sound(await world.facts())
@@ -152,7 +157,7 @@ async def test_a_pinned_version_leaves_customers_in_the_old_one_until_their_next
         rows = await world.sql("SELECT count(DISTINCT generation) AS n FROM customers")
         return bool(rows[0]["n"] == 1)
 
-    await until(swept, "everybody was looked at")
+    await wait_until(swept, "everybody was looked at")
     assert (await world.get("/v1/customers/c"))["stages"]["trial"]["version"] == 1
     await world.post([touchpoint("p", utc_now(), type="purchased", customer_id="c")])
     await world.folded(5)
@@ -175,12 +180,12 @@ async def test_a_lifecycle_added_later_folds_the_whole_history(world: World) -> 
         found = await world.get("/v1/customers/c")
         return found["stages"].get("second")
 
-    assert (await until(there, "the customer stands in the second lifecycle"))["stage"] == "try"
+    assert (await wait_until(there, "the customer stands in the second lifecycle"))["stage"] == "try"
 
-    async def told() -> list[dict[str, Any]]:
+    async def reported() -> list[dict[str, Any]]:
         return [fact for fact in await world.facts() if fact["lifecycle"] == "second"]
 
-    facts = await until(told, "it is published")
+    facts = await wait_until(reported, "it is published")
     assert {fact["backfill"] for fact in facts} == {True}
     assert {fact["reason"]["kind"] for fact in facts} == {"definition"}
     assert len([fact for fact in await world.facts() if fact["lifecycle"] == "trial"]) == 2
@@ -189,7 +194,7 @@ async def test_a_lifecycle_added_later_folds_the_whole_history(world: World) -> 
 SECOND = LIFECYCLE.replace("lifecycle: trial", "lifecycle: second")
 
 
-async def stalls_told(world: World, lifecycle: str) -> dict[str, bool]:
+async def published_stalls(world: World, lifecycle: str) -> dict[str, bool]:
     """Customer → whether their stall in a lifecycle was told as the past."""
     facts = await world.facts()
     stalls = [fact for fact in facts if fact["ce_type"] == "touchline.customer-stalled"]
@@ -206,9 +211,9 @@ async def test_a_lifecycle_added_while_the_engine_is_behind_tells_long_due_stall
     await world.folded(2)
 
     async def stalled() -> bool:
-        return (await stalls_told(world, "trial")).keys() == {"silent", "written-to"}
+        return (await published_stalls(world, "trial")).keys() == {"silent", "written-to"}
 
-    await until(stalled, "both stall in the lifecycle that runs")
+    await wait_until(stalled, "both stall in the lifecycle that runs")
     world.processes[-1].signal(signal.SIGTERM)
     await world.processes[-1].ended()
     world.write_lifecycle(SECOND, "second")
@@ -220,11 +225,11 @@ async def test_a_lifecycle_added_while_the_engine_is_behind_tells_long_due_stall
     await world.post(backlog)
     await world.running()
 
-    async def told() -> dict[str, bool]:
-        found = await stalls_told(world, "second")
+    async def reported() -> dict[str, bool]:
+        found = await published_stalls(world, "second")
         return found if found.keys() == {"silent", "written-to"} else {}
 
-    assert await until(told, "both stall in the new lifecycle") == {"silent": True, "written-to": True}
+    assert await wait_until(reported, "both stall in the new lifecycle") == {"silent": True, "written-to": True}
     await world.folded(2 + len(backlog))
     facts = await world.facts()
     assert_sound(facts)
@@ -248,23 +253,23 @@ async def test_adding_a_lifecycle_makes_the_past_of_nothing_that_happens_in_the_
     await world.folded(3)
     world.processes[-1].signal(signal.SIGTERM)
     await world.processes[-1].ended()
-    assert await stalls_told(world, "trial") == {}, "stopped before anybody's patience was over"
+    assert await published_stalls(world, "trial") == {}, "stopped before anybody's patience was over"
 
     async def over() -> bool:
         return utc_now() > at + timedelta(seconds=3)
 
-    await until(over, "the silent one's stall is due, with nobody to tell it")
+    await wait_until(over, "the silent one's stall is due, with nobody to tell it")
     bought = touchpoint("v", at + timedelta(seconds=2, milliseconds=500), type="left", customer_id="buyer")
     await world.post([bought])
     world.write_lifecycle(SECOND, "second")
     world.environment["TOUCHLINE_LIFECYCLES"] = "trial,second"
     await world.running()
 
-    async def told() -> bool:
-        return "silent" in await stalls_told(world, "trial")
+    async def reported() -> bool:
+        return "silent" in await published_stalls(world, "trial")
 
-    await until(told, "the silent one stalls")
-    assert (await stalls_told(world, "trial"))["silent"] is False
+    await wait_until(reported, "the silent one stalls")
+    assert (await published_stalls(world, "trial"))["silent"] is False
     await world.folded(4)
 
     async def moved() -> list[dict[str, Any]]:
@@ -272,7 +277,7 @@ async def test_adding_a_lifecycle_makes_the_past_of_nothing_that_happens_in_the_
         mine = [fact for fact in facts if fact["customer_id"] == "buyer" and fact["lifecycle"] == "trial"]
         return [fact for fact in mine if fact.get("to_stage") == "gone"]
 
-    (move,) = await until(moved, "the one who left is told of")
+    (move,) = await wait_until(moved, "the one who left is told of")
     assert (move["reason"]["kind"], move["reason"]["touchpoint_id"], move["backfill"]) == ("rule", "v", False)
     assert_sound(await world.facts())
 
@@ -289,7 +294,7 @@ async def test_a_rebuild_folds_everybody_again_and_says_nothing_when_nothing_dif
         rows = await world.sql("SELECT DISTINCT generation FROM customers")
         return len(rows) == 1 and rows != before
 
-    await until(rebuilt, "everybody is folded again")
+    await wait_until(rebuilt, "everybody is folded again")
     facts = await world.facts()
     assert len(facts) == 20
     assert_sound(facts)
@@ -319,3 +324,76 @@ async def test_one_version_with_two_texts_stops_the_start(world: World) -> None:
     process = world.start()
     assert await process.ended() == 2
     assert "version: 2" in process.log.read_text()
+
+
+# --- timers of customers who are active under another key ------------------------------------------------------------
+
+
+def alias_of_another_partition(customer_id: str) -> str:
+    """An anonymous id whose key is filed under another partition than the customer's."""
+    own = partition_of(customer_id, PARTITIONS)
+    return next(f"a{n}" for n in range(100) if partition_of(f"anon:a{n}", PARTITIONS) != own)
+
+
+def anonymous_backlog(partition: int, number: int) -> list[dict[str, Any]]:
+    """Touchpoints of other customers, all on one partition."""
+    names = [f"s{n}" for n in range(number * 8) if partition_of(f"s{n}", PARTITIONS) == partition][:number]
+    return [touchpoint(f"t-{name}", utc_now(), customer_id=name) for name in names]
+
+
+@pytest.mark.parametrize("linked", ["merged before", "linked while the engine was away"])
+async def test_a_backlog_of_an_alias_makes_no_false_stalls(world: World, linked: str) -> None:
+    """Kind: a customer who is active under another key, whose touchpoints wait on another partition after an outage."""
+    world.write_lifecycle(QUICK.replace("3s", "10s").replace("8s", "1h"))
+    alias = alias_of_another_partition("c")
+    engine = await world.running()
+    start = utc_now()
+    first = [
+        touchpoint("own", start, customer_id="c"),
+        touchpoint("link", start + timedelta(milliseconds=1), customer_id="c", anonymous_id=alias),
+    ]
+    before = first if linked == "merged before" else first[:1]
+    # Never longer than five seconds without a touchpoint, for minutes; the patience is ten.
+    active = [
+        touchpoint(f"a{n}", start + timedelta(seconds=5 * n), anonymous_id=alias, type="email_clicked")
+        for n in range(1, 60)
+    ]
+    await world.post([*before, active[0], active[1]])
+
+    async def merged() -> bool:
+        return (await world.get("/v1/customers/c") or {}).get("touchpoints", 0) >= len(before) + 2
+
+    if linked == "merged before":
+        await wait_until(merged, "the keys have become one person")
+    else:
+        await world.folded(3)
+    engine.signal(signal.SIGKILL)
+    engine.popen.wait()
+    # The outage: what the alias did comes behind a backlog of its partition.
+    backlog = anonymous_backlog(partition_of(f"anon:{alias}", PARTITIONS), 6000)
+    await world.post([*backlog, *active[2:], *first[len(before) :]])
+    # By what is folded so far, the customer would be silent for too long.
+    await asyncio.sleep(max(0.0, (start + timedelta(seconds=21) - utc_now()).total_seconds()))
+    await world.running(TOUCHLINE_BATCH_RECORDS="20")
+    posted = len(first) + len(active) + len(backlog)
+
+    async def all_arrived() -> bool:
+        return (await world.get("/v1/customers/c"))["touchpoints"] == len(first) + len(active)
+
+    await wait_until(all_arrived, f"all of {posted} are folded", 120)
+    assert "stalled" not in await types_of(world, "c")
+
+
+async def test_a_linked_customer_who_is_silent_stalls_once_and_soon(world: World) -> None:
+    world.write_lifecycle(QUICK)
+    alias = alias_of_another_partition("c")
+    await world.running()
+    at = utc_now()
+    await world.post([touchpoint("t1", at, customer_id="c"), touchpoint("t2", at, customer_id="c", anonymous_id=alias)])
+
+    async def stalled() -> list[dict[str, Any]]:
+        return [fact for fact in await world.facts() if fact["ce_type"] == "touchline.customer-stalled"]
+
+    (stall,) = await wait_until(stalled, "the customer stalls", 30)
+    assert stall["customer_id"] == "c"
+    assert stall["backfill"] is False

@@ -1,16 +1,12 @@
 """An engine over a few hundred lives, for everything that asks it over HTTP."""
 
 import secrets
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from touchline_devstack.stack import Stack
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from api_world import ApiWorld
+from tests.support.engine.api import ApiWorld
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,11 @@
 import base64
 import json
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 import schemathesis
-from api_world import ODD_ID, ApiWorld
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.checks import not_a_server_error
@@ -17,6 +17,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.support.engine.api import ODD_ID, ApiWorld
+
 pytestmark = pytest.mark.stack
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 ROUTES = [
@@ -24,6 +26,13 @@ ROUTES = [
     "/v1/customers/{customer_id}/touchpoints",
     "/v1/customers/{customer_id}/history",
     "/v1/customers/{customer_id}/reading",
+    "/v1/customers/{customer_id}/explanation",
+    "/v1/customers/{customer_id}/summary",
+    "/v1/customers",
+    "/v1/key-figures",
+    "/v1/first-touchpoints",
+    "/v1/stage-changes",
+    "/v1/operations",
     "/v1/touchpoints/{source}/{touchpoint_id}",
     "/v1/top-customers",
     "/v1/identity-conflicts",
@@ -34,11 +43,33 @@ ROUTES = [
     "/v1/lifecycles/{name}/stalled",
     "/v1/lifecycles/{name}/slipping",
     "/v1/lifecycles/{name}/effort",
+    "/v1/lifecycles/{name}/population",
+    "/v1/lifecycles/{name}/time-in-stage",
+    "/v1/lifecycles/{name}/cohorts",
+    "/v1/lifecycles/{name}/drop-out",
+    "/v1/lifecycles/{name}/rules",
+    "/v1/lifecycles/{name}/versions",
+    "/v1/lifecycles/{name}/versions/{version}",
+    "/v1/simulations/{simulation}",
+    "/v1/simulations/{simulation}/changes",
+    "/v1/audit",
+    "/v1/customers/{customer_id}/export",
+    "/v1/erasures/{receipt}",
+]
+POSTED = [
+    "/v1/customers/{customer_id}/stage",
+    "/v1/lifecycles/check",
+    "/v1/lifecycles/{name}/differences",
+    "/v1/lifecycles/{name}/simulations",
+    "/v1/lifecycles/{name}/versions",
 ]
 KNOWN = {
     "customer_id": st.sampled_from(["c-1", "c-2", "anon:device-1", "left-0", "huge", ODD_ID, "nobody", "a" * 10_000]),
     "name": st.sampled_from(["service-cycle", "reach-to-loyalty", "nothing"]),
     "source": st.just("shop"),
+    "version": st.integers(0, 3),
+    "simulation": st.uuids().map(str),
+    "receipt": st.uuids().map(str),
     "touchpoint_id": st.sampled_from(["e-1-0", "left-0", "none"]),
 }
 
@@ -51,7 +82,7 @@ def page(api: ApiWorld) -> Any:
 
 def test_every_route_is_on_the_page_and_tried_here(page: Any) -> None:
     routes = {path for path in page.raw_schema["paths"] if path.startswith("/v1/")}
-    assert routes == {*ROUTES, "/v1/stage-changes/stream"}
+    assert routes == {*ROUTES, *POSTED, "/v1/stage-changes/stream"}
 
 
 @pytest.mark.parametrize("path", ROUTES)
@@ -60,7 +91,19 @@ def test_every_route_is_on_the_page_and_tried_here(page: Any) -> None:
 def test_every_route_answers_as_its_page_says(page: Any, path: str, data: st.DataObject) -> None:
     case = data.draw(page[path]["GET"].as_strategy())
     if case.path_parameters and data.draw(st.booleans()):
-        case.path_parameters = {name: data.draw(KNOWN[name]) for name in case.path_parameters}
+        case.path_parameters = {name: quote(str(data.draw(KNOWN[name])), safe="") for name in case.path_parameters}
+    case.call_and_validate(checks=CHECKS)
+
+
+@pytest.mark.parametrize("path", POSTED)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_every_route_that_takes_a_definition_answers_as_its_page_says(
+    page: Any, path: str, data: st.DataObject
+) -> None:
+    case = data.draw(page[path]["POST"].as_strategy())
+    if case.path_parameters and data.draw(st.booleans()):
+        case.path_parameters = {name: quote(str(data.draw(KNOWN[name])), safe="") for name in case.path_parameters}
     case.call_and_validate(checks=CHECKS)
 
 
@@ -123,4 +166,5 @@ def test_tokens_are_asked_for_where_they_are_configured(api: ApiWorld) -> None:
                 assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json"), path
             bearer = {"Authorization": "Bearer secret"}
             assert client.get("/v1/lifecycles", headers=bearer).status_code == 200
-            assert client.get("/", auth=("", "secret")).status_code == 200
+            assert client.get("/v1/lifecycles", auth=("", "secret")).status_code == 200
+            assert client.get("/", auth=("", "secret")).status_code == 307, "it leads to the console"

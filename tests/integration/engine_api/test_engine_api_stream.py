@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from api_world import ApiWorld, touchpoint
+
+from tests.support.engine.api import ApiWorld, touchpoint
 
 pytestmark = pytest.mark.stack
 
@@ -52,9 +53,13 @@ def enter(api: ApiWorld, name: str) -> None:
 def test_facts_arrive_while_they_happen_and_of_the_lifecycle_asked_for(api: ApiWorld) -> None:
     with following(api.engine.url, lifecycle="service-cycle") as lines:
         enter(api, "live-1")
-        told = next(events(lines))
-    assert told.type == "touchline.stage-changed"
-    assert (told.data["customer_id"], told.data["lifecycle"], told.data["move"]) == ("live-1", "service-cycle", "enter")
+        published = next(events(lines))
+    assert published.type == "touchline.stage-changed"
+    assert (published.data["customer_id"], published.data["lifecycle"], published.data["move"]) == (
+        "live-1",
+        "service-cycle",
+        "enter",
+    )
 
 
 def test_a_stream_is_taken_up_again_without_loss_or_repeats(api: ApiWorld) -> None:
@@ -74,23 +79,23 @@ def test_a_stream_is_taken_up_again_without_loss_or_repeats(api: ApiWorld) -> No
 
 def test_from_the_beginning_it_tells_everything_of_a_customer_in_order(api: ApiWorld) -> None:
     history = api.get("/v1/customers/c-3/history", lifecycle="service-cycle", limit=1000)["items"]
-    told: list[Event] = []
+    published: list[Event] = []
     with following(api.engine.url, since="beginning", lifecycle="service-cycle", customer_id="c-3") as lines:
         for event in events(lines):
             if event.type == "touchline.stage-changed":
-                told.append(event)
-            if len(told) >= len(history):
+                published.append(event)
+            if len(published) >= len(history):
                 break
-    assert [event.data["sequence"] for event in told] == list(range(1, len(told) + 1))
-    assert told[-1].data["to_stage"] == history[-1]["to_stage"]
+    assert [event.data["sequence"] for event in published] == list(range(1, len(published) + 1))
+    assert published[-1].data["to_stage"] == history[-1]["to_stage"]
 
 
 def test_a_place_that_no_stream_named_is_the_callers_mistake(api: ApiWorld) -> None:
-    for place in ("garbage", "0", "0:1:2", "-1:0", "0:-1", "9" * 5000 + ":1"):
+    for index in ("garbage", "0", "0:1:2", "-1:0", "0:-1", "9" * 5000 + ":1"):
         answer = httpx.get(
-            f"{api.engine.url}/v1/stage-changes/stream", headers={"Last-Event-ID": place}, timeout=30, trust_env=False
+            f"{api.engine.url}/v1/stage-changes/stream", headers={"Last-Event-ID": index}, timeout=30, trust_env=False
         )
-        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), place
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), index
 
 
 def test_an_open_stream_does_not_hold_up_the_end(api: ApiWorld) -> None:

@@ -1,18 +1,13 @@
 """The publishers: the one on Kafka and its twin in memory, each with a way to read what it published."""
 
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
-from touchline_ingest.adapters.memory_publisher import MemoryPublisher
+from touchline_ingest.adapters.memory.publisher import MemoryPublisher
 from touchline_ingest.bootstrap import connected
 from touchline_ingest.settings import IngestSettings
 
-# Lets the tests here share helper modules.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from publishing import InMemory, OnKafka, Published
+from tests.support.ingest.published import InMemory, OnKafka, Published
 
 MOST_RECORDS = 500
 

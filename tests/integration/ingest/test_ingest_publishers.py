@@ -4,11 +4,12 @@ import asyncio
 import gc
 
 import pytest
-from publishing import OnKafka, Published
-from touchline_ingest.adapters.publisher import Overloaded
-from touchline_ingest.core.records import Record
+from touchline_ingest.application.ports import Overloaded
+from touchline_ingest.core.touchpoints.records import Record
 from touchline_schemas.partitions import partition_of
 from touchline_schemas.topics import DEAD_LETTERS, TOUCHPOINTS
+
+from tests.support.ingest.published import OnKafka, Published
 
 
 def records(count: int, key: str = "c", size: int = 10) -> list[Record]:
@@ -71,7 +72,7 @@ async def test_a_caller_that_gives_up_leaves_no_room_taken(published: Published)
         task = asyncio.create_task(published.publisher.publish(TOUCHPOINTS, records(400)))
         await asyncio.sleep(0)
         task.cancel()
-        # Refused while what an earlier one handed over is still on its way: that is room well taken.
+        # RequestRejection while what an earlier one handed over is still on its way: that is room well taken.
         with pytest.raises((asyncio.CancelledError, Overloaded)):
             await task
     async with asyncio.timeout(20):

@@ -1,15 +1,12 @@
 """What the notifier's tests share: a notifier as its own process, facts and touchpoints put on its topics, and what it
 published and delivered."""
 
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from notifier_world import World
+from tests.support.notifier.world import World
 
 
 @pytest.fixture

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from notifier_world import SECRET, World, eventually
 from touchline_devstack.receivers import Answer, MailCatcher, WebhookReceiver
 from touchline_schemas.topics import TOUCHPOINTS
+
+from tests.support.notifier.world import SECRET, World
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -47,20 +49,70 @@ async def test_a_mail_carries_a_one_click_way_out_that_counts_at_once(world: Wor
             clicked = await client.post(link[1], files={"List-Unsubscribe": (None, "One-Click")})
             assert clicked.status_code == 200
             assert (await client.post(link[1][:-4] + "AAAA", data={})).status_code == 404
+            assert (await client.post(link[1], data={"List-Unsubscribe": "One-Click"})).status_code == 200
+        assert link[1].rpartition("/")[2] not in process.log.read_text()
         await world.stalled("c-1", level=3)
         (held,) = await world.await_actions(1, "held")
         assert held["reason"].split(":")[0] in ("suppressed", "no_consent")
 
         async def on_the_timeline() -> list[dict[str, object]]:
-            told = await world.published(TOUCHPOINTS.full_name(world.prefix))
-            return [one for one in told if one["type"] == "unsubscribed"]
+            reported = await world.published(TOUCHPOINTS.full_name(world.prefix))
+            return [one for one in reported if one["type"] == "unsubscribed"]
 
-        (unsubscribed,) = await eventually(on_the_timeline)
+        (unsubscribed,) = await wait_until(on_the_timeline)
         assert unsubscribed["customer_id"] == "c-1"
         assert unsubscribed["direction"] == "inbound"
-        told = await world.published(TOUCHPOINTS.full_name(world.prefix))
-        assert [one["type"] for one in told if one["source"] == "notifier"] == ["email_delivered"] * 2
+        reported = await world.published(TOUCHPOINTS.full_name(world.prefix))
+        assert [one["type"] for one in reported if one["source"] == "notifier"] == ["email_delivered"] * 2
         assert process.popen.poll() is None
+
+
+async def test_a_link_outlives_its_play_its_endpoint_and_its_secret(world: World) -> None:
+    with MailCatcher() as catcher:
+        world.endpoints(
+            f"endpoints: [{{name: mail, type: email, smtp: {{host: 127.0.0.1, port: {catcher.port}, tls: none}}, "
+            "from: 'Care <care@example.org>'}]"
+        )
+        world.play(MAILS + "limits: {consent_channel: product-news}\n")
+        process = await world.start(TOUCHLINE_PUBLIC_URL="http://localhost:1/").ready()
+        await world.touchpoint("c-1", "identified", properties={"email": "ada@example.org"})
+        await world.stalled("c-1", level=1)
+        await world.await_actions(1, "sent")
+        process.stop()
+    (line,) = (line for line in catcher.mails[0].raw.split(b"\r\n") if line.startswith(b"List-Unsubscribe: "))
+    path = line.decode().removeprefix("List-Unsubscribe: <http://localhost:1").removesuffix(">")
+    world.endpoints("endpoints: []")
+    (world.folder / "plays" / "play.yaml").unlink()
+    process = await world.start(TOUCHLINE_PUBLIC_URL="", TOUCHLINE_UNSUBSCRIBE_SECRET="set later").ready()
+    async with httpx.AsyncClient(base_url=process.url) as client:
+        assert (await client.post(path, files={"List-Unsubscribe": (None, "One-Click")})).status_code == 200
+
+    async def on_the_timeline() -> list[dict[str, object]]:
+        reported = await world.published(TOUCHPOINTS.full_name(world.prefix))
+        return [one for one in reported if one["type"] == "unsubscribed"]
+
+    (unsubscribed,) = await wait_until(on_the_timeline)
+    assert unsubscribed["properties"] == {"channel": "product-news"}
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("", "TOUCHLINE_PUBLIC_URL) is not set, and these plays write to customers: mails"),
+        ("http://notify.example.org", "plain http reaches no mailbox provider"),
+        ("ftp://notify.example.org", "TOUCHLINE_PUBLIC_URL"),
+    ],
+)
+async def test_plays_that_write_to_customers_do_not_start_without_a_public_https_address(
+    world: World, url: str, why: str
+) -> None:
+    world.endpoints(
+        "endpoints: [{name: mail, type: email, smtp: {host: 127.0.0.1, tls: none}, from: 'Care <care@example.org>'}]"
+    )
+    world.play(MAILS)
+    process = world.start(TOUCHLINE_PUBLIC_URL=url)
+    assert process.popen.wait(30) == 2
+    assert why in " ".join(process.log.read_text().split())
 
 
 HALF = """
@@ -84,7 +136,7 @@ async def test_actions_deliveries_and_results_can_be_asked_for(world: World) -> 
             events = await world.actions()
             return len({one["customer_id"] for one in events if one["outcome"] in ("held_out", "sent")}) >= 11
 
-        await eventually(decided)
+        await wait_until(decided)
         later = (datetime.now(UTC) + timedelta(seconds=1)).isoformat()
         for number in range(6):
             await world.touchpoint(f"c-{number}", "purchased", occurred_at=later)
@@ -125,12 +177,12 @@ async def test_actions_deliveries_and_results_can_be_asked_for(world: World) -> 
             async def again() -> bool:
                 return len(receiver.arrived) > before
 
-            await eventually(again)
+            await wait_until(again)
             assert receiver.counts()["duplicates"] >= 1
             before = len(receiver.arrived)
             by_command = world.start("replay", delivery["id"])
             assert await asyncio.to_thread(by_command.popen.wait, 60) == 0
-            await eventually(again)
+            await wait_until(again)
             nowhere = world.start("replay", "00000000-0000-0000-0000-000000000000")
             assert await asyncio.to_thread(nowhere.popen.wait, 60) == 1
             assert (await client.get(f"/v1/deliveries/{delivery['id']}")).json()["message"]["type"]
@@ -142,7 +194,10 @@ async def test_actions_deliveries_and_results_can_be_asked_for(world: World) -> 
                 answer = await client.get(address)
                 assert answer.status_code == status, address
                 assert answer.headers["content-type"] == "application/problem+json"
-            for address in ("/", "/actions", f"/actions/{seen[0]}", "/deliveries", "/plays/half", "/docs", "/metrics"):
+            for address in ("/", "/actions?play=half", f"/actions/{seen[0]}", "/deliveries", "/plays/half"):
+                answer = await client.get(address)
+                assert (answer.status_code, answer.headers["location"]) == (307, f"http://127.0.0.1:8090{address}")
+            for address in ("/docs", "/metrics"):
                 answer = await client.get(address)
                 assert answer.status_code == 200, address
             assert "touchline_notifier_decisions_total" in answer.text

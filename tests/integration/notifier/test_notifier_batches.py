@@ -5,48 +5,50 @@ from typing import Any
 
 import asyncpg
 import pytest
-from notifier_world import World
 from pydantic import SecretStr
 from touchline_notifier import bootstrap
-from touchline_notifier.adapters.decisions import Desk, take_told
-from touchline_notifier.adapters.hashes import Hashes
-from touchline_notifier.core.deciding import Decider
-from touchline_notifier.core.endpoints import Endpoint
-from touchline_notifier.core.facts import Told, fact_of
-from touchline_notifier.core.limits import Circumstances
-from touchline_notifier.core.play import Play
-from touchline_notifier.core.rendering import Templates
-from touchline_schemas.facts import CustomerMerged, CustomerStalled
+from touchline_notifier.adapters.postgres.transaction import PostgresTransaction
+from touchline_notifier.application.deciding.decide import DecisionContext, apply_events
+from touchline_notifier.core.decisions.decide import Decider
+from touchline_notifier.core.decisions.stage_events import StageEvent, fact_of
+from touchline_notifier.core.delivery.endpoints import Endpoint
+from touchline_notifier.core.limits.limits import Circumstances
+from touchline_notifier.core.plays.play import Play
+from touchline_notifier.core.plays.rendering import Templates
+from touchline_notifier.core.profiles.address_hashes import Hashes
+from touchline_schemas.events.facts import CustomerMerged, CustomerStalled
 from touchline_schemas.ids import fact_id
+
+from tests.support.notifier.world import World
 
 pytestmark = pytest.mark.stack
 
 NOW = datetime.now(UTC)
 
 
-def a_stall(customer: str, backfill: bool) -> Told:
+def a_stall(customer: str, backfill: bool, level: int = 1) -> StageEvent:
     event = CustomerStalled(
         customer_id=customer, lifecycle="service-cycle", lifecycle_version=1, fact_no=1, occurred_at=NOW,
-        decided_at=NOW, backfill=backfill, stage="retention", level=1, since=NOW, due_at=NOW,
+        decided_at=NOW, backfill=backfill, stage="retention", level=level, since=NOW, due_at=NOW,
     )  # fmt: skip
     ident = str(fact_id(customer, "service-cycle", 0, 1))
-    return Told("touchline.customer-stalled", fact_of(ident, event), ident, event.model_dump(mode="json"))
+    return StageEvent("touchline.customer-stalled", fact_of(ident, event), ident, event.model_dump(mode="json"))
 
 
-def a_merge(old: str, into: str) -> Told:
+def a_merge(old: str, into: str) -> StageEvent:
     event = CustomerMerged(customer_id=old, into=into, fact_no=1, occurred_at=NOW, decided_at=NOW)
-    return Told("touchline.customer-merged", event, f"{old}-{into}", event.model_dump(mode="json"))
+    return StageEvent("touchline.customer-merged", event, f"{old}-{into}", event.model_dump(mode="json"))
 
 
-def a_history(name: str, customers: int, backfill: bool) -> list[Told]:
-    """Customers who were anonymous first: a stall of the old key, the merge, a stall of the customer."""
+def a_history(name: str, customers: int, backfill: bool) -> list[StageEvent]:
+    """Customers who were anonymous first: a stall of the old key, the merge, the next level."""
     return [
-        told
+        published
         for n in range(customers)
-        for told in (
+        for published in (
             a_stall(f"anon:{name}{n}", backfill),
             a_merge(f"anon:{name}{n}", f"{name}{n}"),
-            a_stall(f"{name}{n}", backfill),
+            a_stall(f"{name}{n}", backfill, level=2),
         )
     ]
 
@@ -65,13 +67,15 @@ async def test_a_thousand_facts_with_merges_between_take_as_many_statements_as_t
         }
     )
     crm = Endpoint(name="crm", subscribe=("customer-merged",))
-    desk = Desk(Decider({"win-back": play}, Templates()), {"crm": crm}, Hashes("key"), 1, frozenset({"email"}))
+    context = DecisionContext(Decider({"win-back": play}, Templates()), {"crm": crm}, 1, frozenset({"email"}))
 
-    async def taken(connection: asyncpg.Connection, told: list[Told]) -> int:
+    async def taken(connection: asyncpg.Connection, published: list[StageEvent]) -> int:
         asked: list[Any] = []
         with connection.query_logger(asked.append):
             async with connection.transaction():
-                await take_told(connection, told, desk, 0, Circumstances(NOW))
+                await apply_events(
+                    PostgresTransaction(connection, Hashes("key"), 1), published, context, 0, Circumstances(NOW)
+                )
         return len(asked)
 
     connection = await asyncpg.connect(world.database_url, server_settings={"search_path": settings.search_path})

@@ -4,9 +4,11 @@ from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from notifier_world import SECRET, World, eventually
-from touchline_devstack.receivers import WebhookReceiver
+from touchline_devstack.receivers import Answer, WebhookReceiver
 from touchline_schemas.times import to_wire
+
+from tests.support.notifier.world import SECRET, World
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -50,7 +52,7 @@ async def test_a_holiday_holds_those_whose_day_it_is_until_it_is_over(world: Wor
         async def waits_on() -> bool:
             return bool(await pool.fetchval("SELECT decide_at = $1 FROM actions WHERE customer_id = 'east'", over))
 
-        await eventually(waits_on)
+        await wait_until(waits_on)
         first.stop()
         world.play(PLAY.format(holidays=today - timedelta(days=9), more=""))
         await world.start().ready()
@@ -72,3 +74,31 @@ async def test_a_delay_of_business_days_counts_none_that_is_a_holiday_there(worl
     (held,) = await world.await_actions(1, "held")
     third = datetime.combine(today + timedelta(days=3), time(12), tzinfo=EAST).astimezone(UTC)
     assert held["reason"] == f"delay: waits until {to_wire(third)}"
+
+
+async def test_a_decision_in_the_last_moment_is_no_longer_sendable_than_its_max_age(world: World) -> None:
+    with WebhookReceiver([SECRET]) as receiver:
+        receiver.answer = lambda arrived: Answer(500)
+        world.crm(receiver)
+        world.play(
+            "play: at-once\nwhen: {fact: customer-stalled, lifecycle: service-cycle}\n"
+            'action: {channel: webhook, endpoint: crm, body: "{{ customer_id }}"}\nlimits: {max_age: 1h}\n'
+        )
+        await world.start().ready()
+        due = datetime.now(UTC) - timedelta(minutes=58)
+        await world.stalled("c-1", due_at=due)
+        await world.await_actions(1, "decided")
+        pool = await world.database()
+        assert await pool.fetchval("SELECT first_before FROM deliveries") == due + timedelta(hours=1)
+
+        async def attempted() -> bool:
+            return bool(await pool.fetchval("SELECT attempts = 1 AND status = 'pending' FROM deliveries"))
+
+        await wait_until(attempted)
+        receiver.answer = lambda arrived: Answer(204)
+        before = len(receiver.arrived)
+        # The hour is over before the next attempt.
+        await pool.execute("UPDATE deliveries SET first_before = now(), next_attempt_at = now()")
+        (cancelled,) = await world.await_actions(1, "cancelled")
+        assert cancelled["reason"].startswith("too_old: ")
+        assert len(receiver.arrived) == before

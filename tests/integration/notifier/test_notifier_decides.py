@@ -2,10 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
-from notifier_world import SECRET, World, eventually
 from touchline_devstack.receivers import WebhookReceiver
 from touchline_schemas.topics import STAGE_CHANGES, TOUCHPOINTS
+
+from tests.support.notifier.world import SECRET, World
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -126,17 +129,29 @@ async def test_a_play_that_is_gone_cancels_what_it_left_waiting(world: World) ->
     assert cancelled["reason"].startswith("play_gone:")
 
 
-async def test_a_play_for_a_lifecycle_that_does_not_exist_ends_the_start_and_names_those_that_do(world: World) -> None:
+async def test_a_play_for_a_lifecycle_that_does_not_exist_is_not_run_and_the_error_names_those_that_do(
+    world: World,
+) -> None:
     world.endpoints(f"endpoints: [{{name: crm, url: 'https://crm.example.org/', secret: {SECRET}}}]")
     world.play(WIN_BACK.replace("service-cycle", "service-circle"))
     process = world.start()
 
-    assert process.popen.wait(60) == 2
-    said = process.log.read_text()
-    assert (
-        "play.yaml:3: when.lifecycle: there is no lifecycle 'service-circle': known are courtship, experience," in said
-    )
-    assert "Traceback" not in said.split("error:")[-1]
+    async def message() -> bool:
+        return (
+            "play.yaml:3: when.lifecycle: there is no lifecycle 'service-circle': known are courtship, experience,"
+            in process.log.read_text()
+        )
+
+    await wait_until(message, seconds=60)
+
+    async def reported() -> bool:
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"{process.url}/readyz")
+        return answer.status_code == 503 and "service-circle" in answer.json()["checks"]["start"]
+
+    await wait_until(reported, seconds=60)
+    assert "Traceback" not in process.log.read_text()
+    assert process.stop() == 0
 
 
 async def test_facts_wait_until_the_touchpoints_before_them_are_read(world: World) -> None:
@@ -172,10 +187,10 @@ async def test_subscribed_endpoints_get_every_fact_they_asked_for(world: World) 
         async def arrived(count: int) -> bool:
             return len(receiver.arrived) == count
 
-        await eventually(lambda: arrived(1))
+        await wait_until(lambda: arrived(1))
         # An erasure takes along what has not been sent yet, so it comes after.
         await world.news("customer-erased", "c-1")
-        await eventually(lambda: arrived(2))
+        await wait_until(lambda: arrived(2))
         moved, erased = (one.json for one in receiver.arrived)
         assert moved["type"] == "touchline.stage-changed"
         assert moved["data"]["move"] == "regress"
@@ -215,6 +230,8 @@ async def test_touchpoints_from_before_an_erasure_build_no_profile_anew(world: W
     await world.settled()
     before = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
     await world.touchpoint("c-1", email="ada@example.org", occurred_at=before)
+    ahead = (datetime.now(UTC) + timedelta(minutes=4)).isoformat()
+    await world.touchpoint("c-1", email="ada@example.org", occurred_at=ahead, received_at=before)
     await world.touchpoint("c-2")
     await world.settled()
 
@@ -242,5 +259,5 @@ async def test_a_record_that_can_not_be_read_goes_to_the_dead_letters_and_holds_
         async def published() -> bool:
             return await pool.fetchval("SELECT count(*) FROM outbox") == 0
 
-        await eventually(published)
+        await wait_until(published)
         assert len(receiver.arrived) == 1

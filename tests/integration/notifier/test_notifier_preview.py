@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from notifier_world import World
+
+from tests.support.notifier.world import World
 
 pytestmark = pytest.mark.stack
 

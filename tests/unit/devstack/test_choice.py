@@ -70,5 +70,9 @@ def test_settings_come_from_the_environment_and_empty_means_not_given(
     assert plain.folder == tmp_path.resolve() / ".touchline"
     assert plain.cache == Path("/home/somebody/.cache/touchline")
     assert plain.database_url is None
-    told = settings(TOUCHLINE_DEVSTACK_DIR="/there", XDG_CACHE_HOME="/caches", TOUCHLINE_MAVEN_REPOSITORY="http://m/")
-    assert (told.folder, told.cache, told.maven_repository) == (Path("/there"), Path("/caches/touchline"), "http://m/")
+    read = settings(TOUCHLINE_DEVSTACK_DIR="/there", XDG_CACHE_HOME="/caches", TOUCHLINE_MAVEN_REPOSITORY="http://m/")
+    assert (read.folder, read.cache, read.maven_repository) == (
+        Path("/there"),
+        Path("/caches/touchline"),
+        "http://m/",
+    )

@@ -22,25 +22,25 @@ def devstack(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.
 
 @pytest.mark.parametrize("arguments", [["--help"], ["up", "--help"], ["down", "--help"], ["status", "--help"]])
 def test_every_command_explains_itself(tmp_path: Path, arguments: list[str]) -> None:
-    told = devstack(tmp_path, *arguments)
-    assert told.returncode == 0
-    assert "Usage" in told.stdout
+    result = devstack(tmp_path, *arguments)
+    assert result.returncode == 0
+    assert "Usage" in result.stdout
 
 
 def test_env_before_the_first_up_says_what_to_do(tmp_path: Path) -> None:
-    told = devstack(tmp_path, "env")
-    assert told.returncode == 1
-    assert told.stdout == ""
-    assert "touchline-devstack up" in told.stderr
+    result = devstack(tmp_path, "env")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "touchline-devstack up" in result.stderr
 
 
 def test_down_where_nothing_runs_is_no_error(tmp_path: Path) -> None:
-    told = devstack(tmp_path, "down")
-    assert (told.returncode, told.stderr.strip()) == (0, "nothing of this folder ran")
+    result = devstack(tmp_path, "down")
+    assert (result.returncode, result.stderr.strip()) == (0, "nothing of this folder ran")
 
 
 def test_a_first_up_without_a_repository_fails_in_a_paragraph_and_leaves_nothing_running(tmp_path: Path) -> None:
-    told = devstack(
+    result = devstack(
         tmp_path,
         "up",
         XDG_CACHE_HOME=str(tmp_path / "cache"),
@@ -48,9 +48,9 @@ def test_a_first_up_without_a_repository_fails_in_a_paragraph_and_leaves_nothing
         TOUCHLINE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none",
         PATH=str(tmp_path),
     )
-    assert told.returncode == 1
-    assert "TOUCHLINE_MAVEN_REPOSITORY" in told.stderr
-    assert "Traceback" not in told.stderr
+    assert result.returncode == 1
+    assert "TOUCHLINE_MAVEN_REPOSITORY" in result.stderr
+    assert "Traceback" not in result.stderr
     assert devstack(tmp_path, "status").returncode == 1
 
 
@@ -59,9 +59,9 @@ def test_a_given_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
         "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1",
         "TOUCHLINE_DATABASE_URL": "postgresql://nobody:secret@127.0.0.1:1/none",
     }
-    told = devstack(tmp_path, "up", **given)
-    assert told.returncode == 1
-    assert "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS does not answer" in told.stderr
+    result = devstack(tmp_path, "up", **given)
+    assert result.returncode == 1
+    assert "TOUCHLINE_KAFKA_BOOTSTRAP_SERVERS does not answer" in result.stderr
     status = devstack(tmp_path, "status", **given)
     assert status.returncode == 1
     assert status.stdout.count("given") == 2

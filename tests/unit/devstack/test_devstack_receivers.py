@@ -3,8 +3,10 @@
 import base64
 import os
 import smtplib
+import socket
 import time
 from email.message import EmailMessage
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -35,6 +37,23 @@ def test_valid_invalid_and_repeated_webhooks_are_told_apart() -> None:
             assert client.post(receiver.url, content=body, headers=headers).status_code == 204
         assert receiver.counts() == {"valid": 3, "invalid": 3, "duplicates": 1}
         assert receiver.types() == {"touchline.action": 2}
+
+
+def test_a_request_that_breaks_off_in_its_body_has_not_arrived() -> None:
+    secret = a_secret()
+    body = b'{"type": "touchline.stage-changed"}'
+    with WebhookReceiver([secret]) as receiver:
+        address = urlsplit(receiver.url)
+        assert address.hostname
+        assert address.port
+        with socket.create_connection((address.hostname, address.port), 10) as connection:
+            head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
+            connection.sendall(head.encode() + body[:10])
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""
+        assert receiver.arrived == []
+        assert httpx.post(receiver.url, content=body, headers=signed(secret, "m-1", body)).is_success
+        assert receiver.counts() == {"valid": 1, "invalid": 0, "duplicates": 0}
 
 
 def test_a_receiver_says_what_it_was_told_to_say() -> None:

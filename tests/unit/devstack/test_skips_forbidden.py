@@ -34,14 +34,14 @@ def outcomes(folder: Path, forbid: str) -> tuple[int, str]:
     (folder / "test_sample.py").write_text(SAMPLE)
     (folder / "test_module.py").write_text("import pytest\npytest.skip('no module here', allow_module_level=True)\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("TOUCHLINE_", "PYTEST_"))}
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-rA", "-p", "no:cacheprovider", "--continue-on-collection-errors", "."],
         env=environment | {"TOUCHLINE_TESTS_FORBID_SKIPS": forbid},
         cwd=folder,
         capture_output=True,
         text=True,
     )
-    return told.returncode, told.stdout
+    return result.returncode, result.stdout
 
 
 def test_a_skip_is_a_skip_where_it_is_allowed(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import httpx
 import orjson
 import pytest
 from touchline_ingest import metrics as declared
-from touchline_ingest.adapters.memory_publisher import MemoryPublisher
-from touchline_ingest.adapters.sources_watch import SourcesWatch
+from touchline_ingest.adapters.files.sources_watch import SourcesWatch
+from touchline_ingest.adapters.memory.publisher import MemoryPublisher
 from touchline_ingest.bootstrap import application
 from touchline_ingest.settings import IngestSettings
 from touchline_runtime.metrics import Metrics
@@ -75,5 +75,5 @@ async def ingest(tmp_path: Path) -> AsyncIterator[Ingest]:
     metrics = Metrics(declared.ALL)
     app, watch = application(settings, publisher, metrics)
     transport = httpx.ASGITransport(app)
-    async with httpx.AsyncClient(transport=transport, base_url="http://ingest.test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
         yield Ingest(client, publisher, watch, file, metrics, app)

@@ -4,11 +4,12 @@ import uuid
 
 import pytest
 from aiokafka.partitioner import murmur2 as murmur2_of_a_kafka_client
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 from touchline_schemas.cloudevents import Context, NotACloudEventError, from_headers, to_headers
-from touchline_schemas.dead_letters import MAX_VALUE, dead_letter
-from touchline_schemas.ids import action_id, fact_id, idempotent_touchpoint_id, uuid7, uuid7_series
+from touchline_schemas.events.dead_letters import MAX_VALUE, dead_letter
+from touchline_schemas.ids import action_id, fact_id, idempotent_touchpoint_id
 from touchline_schemas.partitions import murmur2, partition_of
 
 
@@ -34,23 +35,6 @@ def test_every_part_of_a_fact_makes_another_id() -> None:
     assert len(ids) == 4
 
 
-def test_the_names_of_one_request_are_uuid7s_that_rise_with_the_index() -> None:
-    name = uuid7_series()
-    names = [uuid.UUID(name(index)) for index in range(10_000)]
-    assert {(one.version, one.variant) for one in names} == {(7, uuid.RFC_4122)}
-    assert len(set(names)) == len(names)
-    # Whole numbers one after the other, of one moment; past the last of the random bits they begin anew.
-    assert {one.int >> 80 for one in names} == {names[0].int >> 80}
-    assert {(one.int - names[0].int) % 2**62 for one in names} == set(range(10_000))
-    assert name(7) == str(names[7])
-    assert uuid.UUID(uuid7_series()(0)) not in names
-
-
-def test_uuid7_carries_its_version_variant_and_time() -> None:
-    minted = uuid7(unix_ms=0x0123456789AB)
-    assert (minted.version, minted.variant, minted.int >> 80) == (7, uuid.RFC_4122, 0x0123456789AB)
-
-
 def test_a_context_survives_the_headers() -> None:
     headers = to_headers(id="1", type="touchline.touchpoint", source="/s", time="2026-01-01T00:00:00Z", subject="Zoë")
     assert from_headers(headers) == Context("1", "touchline.touchpoint", "/s", "2026-01-01T00:00:00Z", "Zoë")
@@ -71,6 +55,34 @@ def test_a_dead_letter_keeps_the_bytes_and_headers_it_came_with() -> None:
     assert ("x", b"1") in headers
     assert [content for name, content in headers if name == "reason"] == [b"not_json"]
     assert not any(name == "truncated" for name, _ in headers)
+
+
+def test_a_header_without_a_value_is_not_there_for_an_event_and_empty_in_a_dead_letter() -> None:
+    headers = to_headers(id="1", type="t", source="/s", time="2026-01-01T00:00:00Z", subject="c")
+    context = from_headers([*headers[:-2], ("ce_subject", None), ("x", None)])
+    assert (context.id, context.subject) == ("1", None)
+    with pytest.raises(NotACloudEventError, match="ce_id"):
+        from_headers([header if header[0] != "ce_id" else ("ce_id", None) for header in headers])
+    _, kept = dead_letter(b"{", [("x", None), ("reason", None)], reason="not_json", error="…", origin="t/0/1")
+    assert kept[0] == ("x", b"")
+    assert [content for name, content in kept if name == "reason"] == [b"not_json"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("", b"")] * 500_000,
+        [("", None)] * 500_000,
+        [("n" * 10, b"")] * 90_000,
+        [("\U0001f600" * 59_000, b"x")],
+        [("x", b"y" * 59_000)] * 2,
+    ],
+)
+def test_a_dead_letter_fits_on_its_topic_whatever_its_headers_are(headers: list[tuple[str, bytes | None]]) -> None:
+    value, kept = dead_letter(b"v" * 2_000_000, headers, reason="r", error="\U0001f600" * 9000, origin="o" * 300)
+    size = DefaultRecordBatchBuilder.estimate_size_in_bytes(b"k" * 16_384, value, kept)
+    assert size < 1_000_000
+    assert ("truncated", b"true") in kept
 
 
 def test_a_dead_letter_too_large_for_the_topic_is_cut_and_says_so() -> None:

@@ -1,5 +1,6 @@
 """Touchpoints: what is accepted, what is refused, and what goes on the wire."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -87,3 +88,14 @@ def test_micros_and_wire_times_round_trip(moment: datetime, offset: int) -> None
 def test_a_time_without_a_zone_is_an_error() -> None:
     with pytest.raises(ValueError, match="no time zone"):
         parse_micros("2026-03-01T12:00:00")
+
+
+@pytest.mark.parametrize("name", ["machine", "backfill", "properties", "email", "anonymous_id", "external_id"])
+def test_a_published_field_that_is_null_is_not_there_either(name: str) -> None:
+    published = {
+        "id": "t-1", "type": "purchased", "channel": "commerce", "direction": "inbound", "source": "shop",
+        "customer_id": "c-1", "occurred_at": "2026-03-01T12:00:00Z", "received_at": "2026-03-01T12:00:00Z",
+    }  # fmt: skip
+    assert Touchpoint.model_validate({**published, name: None}) == Touchpoint.model_validate(published)
+    as_json = json.dumps({**published, name: None})
+    assert Touchpoint.model_validate_json(as_json) == Touchpoint.model_validate(published)

@@ -1,6 +1,6 @@
 """A customer's life in each of the lifecycles that ship, told in that lifecycle's words."""
 
-from story import Story
+from tests.support.engine.story import Story
 
 
 def test_reach_to_loyalty_attention_is_gained_the_deal_secured_and_a_kept_customer_brings_new_ones() -> None:
@@ -16,7 +16,7 @@ def test_reach_to_loyalty_attention_is_gained_the_deal_secured_and_a_kept_custom
     life.on(30, "survey_answered", score=8).until(58)
     assert life.stalled == 0
     life.until(61)
-    assert life.stalled == 1, "nobody has heard from them for a month"
+    assert life.stalled == 1, "no activity for a month"
     life.on(65, "ticket_opened").on(66, "ticket_resolved")
     assert life.stalled == 0
     life.on(80, "referral_made")
@@ -124,7 +124,7 @@ def test_focus_cycle_we_contact_them_first_and_feedback_asked_for_begins_the_cyc
     life.on(20, "deal_won")
     assert life.stage == "renew"
     life.on(25, "survey_answered", score=9)
-    assert life.stage == "renew", "nobody has asked for feedback yet"
+    assert life.stage == "renew", "no feedback was requested yet"
     life.on(26, "feedback_asked")
     assert life.stage == "relationships"
     assert life.since_last()[-1] == "renew relationships: good feedback, asked for"

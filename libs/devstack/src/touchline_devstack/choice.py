@@ -23,7 +23,7 @@ class Choice:
 def choose(settings: DevstackSettings, remembered: StackState, engine_answers: Callable[[], bool]) -> Choice:
     """An address that is given wins, unless it is the folder's own server's (as in a shell that evaluated `env`).
 
-    Otherwise a folder that was brought up once keeps its kind, since its data lies there; a new one takes Docker when
+    Otherwise a folder that was brought up once keeps its kind, since its data is there; a new one takes Docker when
     an engine answers, else the embedded servers.
     """
     fresh: list[Kind] = []

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import typer
 
 from touchline_devstack.errors import DevstackError
-from touchline_devstack.narrate import OnConsole
+from touchline_devstack.progress import OnConsole
 from touchline_devstack.settings import DevstackSettings
 from touchline_devstack.stack import PartStatus, Stack
 
@@ -68,7 +68,7 @@ def _tell(found: list[PartStatus]) -> None:
 
 @contextmanager
 def _explained() -> Iterator[Stack]:
-    """A stack from the environment; what goes wrong is told in one paragraph and exit code 1."""
+    """A stack from the environment; errors are printed as one paragraph, with exit code 1."""
     try:
         yield Stack(DevstackSettings.from_environment(), narrator=OnConsole())
     except DevstackError as error:

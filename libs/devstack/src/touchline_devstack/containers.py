@@ -40,7 +40,7 @@ def engine_answers() -> bool:
     """True when a Docker engine answers where the environment says (DOCKER_HOST), else at the usual socket."""
     import docker  # type: ignore[import-untyped]
 
-    # Looked at before the client is asked: on a socket that nobody serves, it leaves its own socket unclosed.
+    # Checked before the client is used: on a socket without a server, the client leaves its own socket open.
     place = os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     if place.startswith("unix://") and not _somebody_listens(place.removeprefix("unix://")):
         return False
@@ -212,5 +212,5 @@ def _translated(title: str) -> Iterator[None]:
     except (docker.errors.DockerException, OSError) as error:
         raise ServerError(
             f"Docker could not do it for {title}: {error}. Is the engine running? Without it, remove the folder's "
-            "stack.json to begin anew with embedded servers."
+            "stack.json to start again with embedded servers."
         ) from error

@@ -1,4 +1,4 @@
-"""What the stack needs of a server, whoever runs it."""
+"""What the stack needs of a server: embedded, in a container, or configured."""
 
 from __future__ import annotations
 

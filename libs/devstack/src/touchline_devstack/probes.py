@@ -103,7 +103,7 @@ def wait_until_well(trouble: Callable[[], str | None], timeout: float) -> str | 
 
 
 class _Hushed:
-    """A logger told to keep quiet for the time being."""
+    """A logger that is silenced temporarily."""
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)

@@ -136,7 +136,7 @@ class Service:
             raise ServiceError(f"{self.name} did not end {timeout:g} s after SIGTERM. {self._log_end()}") from None
 
     def kill(self) -> None:
-        """SIGKILL to it and to whatever it started in its session, and wait until it is gone."""
+        """SIGKILL to it and to the processes of its session, and wait until they are gone."""
         process = self._started()
         if process.poll() is None:
             # Not reaped yet, so the number is still its process group's.

@@ -1,6 +1,6 @@
 """The other side of the notifier, on this machine: a company system that takes signed webhooks, and a mailbox.
 
-Both keep what arrived and say it in numbers; the demo and the tests read them. They listen on 127.0.0.1 and run in
+Both keep and count what arrived; the demo and the tests read them. They listen on 127.0.0.1 and run in
 threads of their own.
 """
 
@@ -29,7 +29,7 @@ _LARGEST_BODY = 1 << 20
 
 @dataclass(frozen=True)
 class Answer:
-    """What a receiver says to one request.
+    """A receiver's answer to one request.
 
     Attributes:
         body_pause_seconds: wait that long between the headers and each byte of the body.
@@ -79,7 +79,7 @@ class WebhookReceiver:
 
     Args:
         secrets: signing secrets; a request that any of them fits is valid.
-        answer: what to say to each request; 204 by default. Called in the request's thread.
+        answer: the answer to each request; 204 by default. Called in the request's thread.
     """
 
     def __init__(
@@ -167,6 +167,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = min(int(self.headers.get("content-length", "0")), _LARGEST_BODY)
         body = self.rfile.read(length)
+        if len(body) < length:
+            # The sender broke off, or was killed, in the middle: no request has arrived.
+            self.close_connection = True
+            return
         receiver = self.server.receiver
         arrived = receiver._take(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
         answer = receiver.answer(arrived)
@@ -190,11 +194,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 @dataclass(frozen=True)
 class CaughtMail:
-    """One mail as it was handed over."""
+    """One mail as it was handed over.
+
+    Attributes:
+        raw: the bytes as they came, header and body.
+        options: of MAIL FROM, such as ``SMTPUTF8``.
+    """
 
     envelope_from: str
     envelope_to: list[str]
     message: EmailMessage
+    raw: bytes
+    options: list[str]
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def text(self) -> str:
@@ -227,7 +239,8 @@ class _MailHandler:
         raw = content if isinstance(content, bytes) else str(content).encode()
         message = message_from_bytes(raw, policy=default_policy)
         assert isinstance(message, EmailMessage)
-        self._catcher._keep(CaughtMail(envelope.mail_from or "", list(envelope.rcpt_tos), message))
+        options = list(envelope.mail_options)
+        self._catcher._keep(CaughtMail(envelope.mail_from or "", list(envelope.rcpt_tos), message, raw, options))
         return "250 OK"
 
 
@@ -236,11 +249,15 @@ class MailCatcher:
 
     Args:
         refuse: an SMTP reply to refuse a recipient with, such as ``550 no such user``, or None to take the mail.
+        smtputf8: whether it offers SMTPUTF8, which addresses that aren't ASCII before the ``@`` need.
     """
 
     host = "127.0.0.1"
 
-    def __init__(self, *, port: int = 0, refuse: Callable[[str], str | None] | None = None) -> None:
+    def __init__(
+        self, *, port: int = 0, refuse: Callable[[str], str | None] | None = None, smtputf8: bool = True
+    ) -> None:
+        self._smtputf8 = smtputf8
         self.refuse = refuse or (lambda address: None)
         self._wanted_port = port
         self._lock = threading.Lock()
@@ -249,9 +266,9 @@ class MailCatcher:
 
     def __enter__(self) -> "MailCatcher":
         for attempt in range(10):
-            # aiosmtpd wants to know its port beforehand; somebody else may take a free one in between.
+            # aiosmtpd wants to know its port beforehand; another process may take a free one in between.
             port = self._wanted_port or free_port()
-            controller = Controller(_MailHandler(self), hostname=self.host, port=port)
+            controller = Controller(_MailHandler(self), hostname=self.host, port=port, enable_SMTPUTF8=self._smtputf8)
             try:
                 controller.start()
             except OSError:

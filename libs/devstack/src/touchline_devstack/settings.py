@@ -1,4 +1,4 @@
-"""What the stack is told: the folder, addresses that are given, where to keep and where to get the jars."""
+"""Settings of the stack: the folder, given addresses, and where to store and get the jars."""
 
 from __future__ import annotations
 

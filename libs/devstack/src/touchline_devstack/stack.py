@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from touchline_devstack.choice import Choice, choose
+from touchline_devstack.configured_servers import given_kafka, given_postgres
 from touchline_devstack.containers import KafkaContainerServer, PostgresContainerServer, engine_answers
 from touchline_devstack.databases import create_database, drop_database
 from touchline_devstack.embedded.archive import kafka_runtime
@@ -28,9 +29,8 @@ from touchline_devstack.embedded.locks import exclusive_lock
 from touchline_devstack.embedded.postgres import PostgresServer
 from touchline_devstack.embedded.state import Kind, StackState
 from touchline_devstack.errors import DevstackError
-from touchline_devstack.given import given_kafka, given_postgres
-from touchline_devstack.narrate import Narrator, Silent
 from touchline_devstack.parts import Part
+from touchline_devstack.progress import Narrator, Silent
 from touchline_devstack.settings import DATABASE_VARIABLE, KAFKA_VARIABLE, DevstackSettings
 
 # A first `up` downloads the jars while it holds the lock.
@@ -39,7 +39,7 @@ _LOCK_TIMEOUT = 900.0  # seconds
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One server as `status` tells of it. `trouble` is None when it answers."""
+    """One server as `status` reports it. `trouble` is None when it answers."""
 
     title: str
     kind: Kind
@@ -125,7 +125,7 @@ class Stack:
         return create_database(self.database_url, name)
 
     def drop_database(self, name: str) -> None:
-        """Drop a database whoever is connected to it."""
+        """Drop a database, also while clients are connected to it."""
         drop_database(self.database_url, name)
 
     def start_kafka(self) -> bool:
@@ -167,7 +167,7 @@ class Stack:
 
     @contextmanager
     def _parts(self) -> Iterator[Parts]:
-        """The folder's servers, with its lock held; whatever the block changes in the state is saved, errors or not."""
+        """The folder's servers, with its lock held; changes of the state in the block are saved, also after errors."""
         with exclusive_lock(self.settings.folder / "stack.lock", _LOCK_TIMEOUT, self._narrator.say):
             state = StackState.load(self._state_file)
             save_one_at_a_time = Lock()

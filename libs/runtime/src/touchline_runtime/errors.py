@@ -4,7 +4,7 @@
 
     RuntimeFault
     ├── ConfigurationError   wrong settings or files: say what to write instead, exit code 2
-    ├── PortInUseError       the HTTP port belongs to somebody else, exit code 2
+    ├── PortInUseError       another process uses the HTTP port, exit code 2
     └── Unavailable          Kafka or PostgreSQL did not answer in time; trying again may help
 """
 

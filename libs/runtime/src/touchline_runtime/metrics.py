@@ -1,14 +1,17 @@
 """Metrics as a closed list: each service declares all of its metrics in one file, each with a line of advice.
 
-A declaration is data (:class:`Counter`, :class:`Gauge`, :class:`Histogram`); :class:`Metrics` makes them real on a
+A declaration is data (:class:`Counter`, :class:`Gauge`, :class:`Histogram`); :class:`Metrics` creates the metrics on a
 registry of its own, so that two services, or two tests, in one process never share a count.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import prometheus_client as prometheus
 from prometheus_client import CollectorRegistry
+
+from touchline_runtime.scraping import Read, Readers
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,18 @@ class Counter(Declared):
 
 @dataclass(frozen=True)
 class Gauge(Declared):
-    """Rises and falls."""
+    """Rises and falls.
+
+    Attributes:
+        across: how the values of several processes, or of several partitions, make one.
+    """
+
+    across: Literal["sum", "max", "min"] = "sum"
+
+
+@dataclass(frozen=True)
+class Sampled(Gauge):
+    """A gauge that is read at each scrape, and absent while it can't be read."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +81,19 @@ class Metrics:
         self._counters: dict[str, prometheus.Counter] = {}
         self._gauges: dict[str, prometheus.Gauge] = {}
         self._histograms: dict[str, prometheus.Histogram] = {}
+        self._readers = Readers()
+        self.registry.register(self._readers)
+        self.add(declared)
+
+    def add(self, declared: Iterable[Declared]) -> None:
+        """Create the metrics of further declarations; existing ones stay."""
+        there = {*self._counters, *self._gauges, *self._histograms, *self._readers.names}
         for metric in declared:
-            if isinstance(metric, Counter):
+            if metric.name in there:
+                continue
+            if isinstance(metric, Sampled):
+                self._readers.declare(metric)
+            elif isinstance(metric, Counter):
                 self._counters[metric.name] = prometheus.Counter(
                     metric.name, metric.about, metric.labels, registry=self.registry
                 )
@@ -93,8 +118,23 @@ class Metrics:
         """The live histogram of a declaration."""
         return self._histograms[metric.name]
 
+    def read_when_scraped(self, read: Read, *, at_least_seconds: float = 2.0, at_most_seconds: float = 5.0) -> None:
+        """Read figures at each scrape.
+
+        Args:
+            read: returns a value for each set of labels, of any of the declared :class:`Sampled`.
+            at_least_seconds: between two reads; more when a read takes long.
+            at_most_seconds: of one read. While it runs, the figures of the one before are exported.
+        """
+        self._readers.add(read, at_least_seconds, at_most_seconds)
+
+    async def scraped(self) -> bytes:
+        """All metrics in Prometheus' text format, read now."""
+        await self._readers.refresh()
+        return self.exposition()
+
     def exposition(self) -> bytes:
-        """Everything in Prometheus' text format."""
+        """All metrics in Prometheus' text format, as last read."""
         return prometheus.generate_latest(self.registry)
 
 

@@ -56,7 +56,7 @@ def _header(name: str, value: str) -> tuple[str, bytes]:
     return name, value.encode()
 
 
-def from_headers(headers: Iterable[tuple[str, bytes]] | None) -> Context:
+def from_headers(headers: Iterable[tuple[str, bytes | None]] | None) -> Context:
     """Read a record's context.
 
     Raises:
@@ -64,7 +64,7 @@ def from_headers(headers: Iterable[tuple[str, bytes]] | None) -> Context:
     """
     found: dict[str, str] = {}
     for name, value in headers or ():
-        if name.startswith("ce_"):
+        if name.startswith("ce_") and value is not None:
             try:
                 found[name[3:]] = value.decode()
             except UnicodeDecodeError:

@@ -9,7 +9,10 @@ A customer is known by up to four identifiers. The key is the first present of `
     external_id   "deal-9" of "crm"   ext:crm:deal-9
 
 A ``customer_id`` that begins with such a prefix is read as that key. A key without a prefix is a *known* customer.
+An identifier whose value is a placeholder (see ``placeholders.py``) is no key: the next one present is.
 """
+
+from touchline_schemas.placeholders import is_placeholder, is_placeholder_email
 
 ANONYMOUS = "anon:"
 EMAIL = "email:"
@@ -32,14 +35,14 @@ def prefix_of(key: str) -> str | None:
 
 
 def is_known(key: str) -> bool:
-    """Whether a key is a customer's own id, not a stand-in for somebody not yet known."""
+    """Whether a key is a customer's own id, not a substitute for an unknown customer's."""
     return prefix_of(key) is None
 
 
 def rank(key: str) -> tuple[int, str]:
     """Order among keys: known customers, then anonymous ids, e-mails and external ids; by code point within a kind.
 
-    Among keys of one person that name no known customer, the least by this order stands for the person.
+    The least of a person's keys by this order is the person's key while no known customer is among them.
     """
     prefix = prefix_of(key)
     return (0 if prefix is None else _RANK[prefix], key)
@@ -52,6 +55,17 @@ def customer_key(customer_id: str) -> str:
     return customer_id
 
 
+def is_placeholder_key(key: str) -> bool:
+    """Whether a key's value, behind its prefix, is a placeholder."""
+    if key.startswith(ANONYMOUS):
+        return is_placeholder(key[len(ANONYMOUS) :])
+    if key.startswith(EMAIL):
+        return is_placeholder_email(key[len(EMAIL) :])
+    if key.startswith(EXTERNAL):
+        return is_placeholder(key[len(EXTERNAL) :].partition(":")[2])
+    return is_placeholder(key)
+
+
 def keys_of(
     *,
     customer_id: str | None,
@@ -60,7 +74,9 @@ def keys_of(
     external_id: str | None,
     source: str,
 ) -> list[str]:
-    """All keys a touchpoint names, the one it is filed under first, without repeats.
+    """All keys a touchpoint names, the one it is filed under first, without repeats and without placeholders.
+
+    Empty where it names nobody.
 
     Args:
         source: the source's name; an external id has meaning within its source alone.
@@ -74,4 +90,4 @@ def keys_of(
         keys.append(EMAIL + normalise_email(email))
     if external_id:
         keys.append(f"{EXTERNAL}{source}:{external_id}")
-    return list(dict.fromkeys(keys))
+    return [key for key in dict.fromkeys(keys) if not is_placeholder_key(key)]

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from touchline_schemas.actions import Action
-from touchline_schemas.facts import (
+from touchline_schemas.events.actions import Action
+from touchline_schemas.events.facts import (
     CustomerErased,
     CustomerMerged,
     CustomerRecovered,
@@ -31,8 +31,8 @@ class Topic:
 
     Attributes:
         kept: ``time`` (deleted after the broker's or the topic's retention) or ``compacted`` (the latest per key).
-        events: ``ce_type`` → the model of its JSON data; empty where the bytes are somebody else's (dead letters).
-        one_partition: small reference data, read whole by everybody.
+        events: ``ce_type`` → the model of its JSON data; empty where the bytes are the sender's (dead letters).
+        one_partition: small reference data that every subscriber reads completely.
         largest: bytes of a record at most; None: as the broker has it.
     """
 
@@ -86,7 +86,7 @@ IDENTITY = Topic(
     "identity", 1, "time", "customer key of the recipient", ("stage engine",), ("stage engine",), {},
     "Between owners of partitions: links, transfers, erasures, commands.",
     internal=True,
-    # A touchpoint as large as a record may be grows on its way from one key to another: JSON within JSON.
+    # A touchpoint of the largest size grows when it is transferred between keys: it becomes JSON within JSON.
     largest=4 * 1024 * 1024,
 )  # fmt: skip
 LIFECYCLES = Topic(
@@ -102,11 +102,11 @@ RETENTION_ACTIONS = Topic(
         "touchline.action-delivered": Action,
         "touchline.action-failed": Action,
     },
-    "Every decision of a play, the held-back ones too, and what became of it.",
+    "Every decision of a play, held-back ones too, and its outcome.",
 )  # fmt: skip
 DEAD_LETTERS = Topic(
     "dead-letters", 1, "time", "the original key, if any", ("ingest", "stage engine", "notifier"), ("operators",), {},
-    "What could not be understood: the original bytes and headers, with reason, error and origin.",
+    "Records and requests that could not be processed: the original bytes and headers, with reason, error and origin.",
 )  # fmt: skip
 
 TOPICS: tuple[Topic, ...] = (

@@ -1,5 +1,6 @@
 """The touchpoint: one thing a customer did, or the company did towards them, at a time, on a channel."""
 
+import math
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
@@ -14,7 +15,7 @@ from pydantic import (
 )
 
 from touchline_schemas.identity import keys_of, normalise_email
-from touchline_schemas.times import UtcTime
+from touchline_schemas.times import UtcTime, read_time
 from touchline_schemas.touchpoint_types import Direction, meaning_of
 
 MAX_ID = 128
@@ -22,6 +23,11 @@ MAX_KEY = 256
 MAX_DEPTH = 32
 
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
+_LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+LEAST_INTEGER, GREATEST_INTEGER = -(2**63), 2**64 - 1
+"""Integers that every reader of the topics keeps exactly."""
+MAX_KEY_BYTES = 1100
+"""UTF-8 bytes of a customer key at most: two of them, or one beside an id and a source, fit into a database index."""
 
 
 def _no_control_characters(text: str) -> str:
@@ -36,8 +42,10 @@ def _no_control_characters(text: str) -> str:
 
 
 def _an_rfc3339_text(value: object) -> object:
-    # pydantic would read a bare number as Unix time, in seconds or milliseconds by its size: too clever for a contract.
-    if isinstance(value, str | datetime):
+    # pydantic would read a number, or a text of digits, as Unix time in seconds or milliseconds by its size.
+    if isinstance(value, str):
+        return read_time(value)
+    if isinstance(value, datetime):
         return value
     raise ValueError("must be an RFC 3339 text with a time zone, such as 2026-03-01T12:00:00Z")
 
@@ -64,7 +72,7 @@ Timestamp = Annotated[UtcTime, BeforeValidator(_an_rfc3339_text)]
 
 
 def unstorable(value: Any, depth: int = MAX_DEPTH) -> str | None:
-    """Why a JSON value can't be kept (nested too deep, a NUL, half a surrogate pair), or None when it can."""
+    """Why a JSON value can't be kept (nested too deep, a NUL, an integer beyond 64 bits, …), or None when it can."""
     if isinstance(value, str):
         if "\x00" in value:
             return "contains a NUL character (U+0000), which can't be stored: remove it"
@@ -74,7 +82,13 @@ def unstorable(value: Any, depth: int = MAX_DEPTH) -> str | None:
             except UnicodeEncodeError:
                 return "contains half of a surrogate pair: send valid Unicode"
         return None
-    if isinstance(value, dict):
+    if isinstance(value, int):
+        if not LEAST_INTEGER <= value <= GREATEST_INTEGER:
+            return "contains an integer beyond 64 bits, which would be rounded: send it as a string"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            return "contains a number that is not finite: send a number, a string or null"
+    elif isinstance(value, dict):
         if depth == 0:
             return f"is nested deeper than {MAX_DEPTH} levels: flatten it"
         for key, item in value.items():
@@ -114,12 +128,33 @@ class _TouchpointFields(BaseModel):
     machine: bool = False
     backfill: bool = False
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, value: Any) -> Any:
+        if isinstance(value, dict) and None in value.values():
+            return {name: item for name, item in value.items() if item is not None}
+        return value
+
     @model_validator(mode="after")
     def _names_somebody(self) -> Self:
-        if not (self.customer_id or self.anonymous_id or self.email or self.external_id):
+        named = {
+            "customer_id": self.customer_id,
+            "anonymous_id": self.anonymous_id,
+            "email": self.email,
+            "external_id": self.external_id,
+        }
+        if not keys_of(**named, source=""):
+            placeholders = [f"{name} {value!r}" for name, value in named.items() if value]
+            if placeholders:
+                raise ValueError(
+                    f"names no customer: {', '.join(placeholders)} is a placeholder, not an identifier: send the id "
+                    "of the customer, or leave the field out and send another one"
+                )
             raise ValueError("names no customer: give at least one of customer_id, anonymous_id, email, external_id")
         if self.occurred_at < _EARLIEST:
             raise ValueError("occurred_at is before 1990: send the time at which it happened")
+        if self.occurred_at >= _LATEST:
+            raise ValueError("occurred_at is after 2099: send the time at which it happened")
         return self
 
 
@@ -169,6 +204,16 @@ class Touchpoint(_TouchpointFields):
     direction: Direction
     received_at: UtcTime
     source: Identifier
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not _EARLIEST <= self.received_at < _LATEST:
+            raise ValueError("received_at is not between 1990 and 2099")
+        if len(self.external_id or "") + len(self.source) > MAX_KEY and any(
+            len(key.encode()) > MAX_KEY_BYTES for key in self.keys
+        ):
+            raise ValueError(f"external_id and source together are longer than {MAX_KEY_BYTES} bytes: shorten one")
+        return self
 
     @property
     def keys(self) -> list[str]:

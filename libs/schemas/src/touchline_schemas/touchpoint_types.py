@@ -19,7 +19,7 @@ _BY_CHANNEL: dict[str, str] = {
     "web": "page_viewed content_downloaded form_submitted signed_up trial_started checkout_started",
     "ads": "ad_clicked",
     "social": "social_engaged",
-    "email": "email_delivered email_opened email_clicked email_bounced email_complained unsubscribed",
+    "email": "email_delivered email_opened email_clicked email_bounced email_complained unsubscribed subscribed",
     "sales": "call_held meeting_scheduled meeting_held meeting_missed demo_booked proposal_sent deal_won deal_lost",
     "commerce": "purchased renewed upgraded downgraded cancelled refunded",
     "product": "activated feature_used",
@@ -36,7 +36,7 @@ STANDARD_TYPES: dict[str, Meaning] = {
 }
 _OTHER = Meaning("other", "inbound")
 
-# Inbound, yet no sign of life: they don't restart a customer's patience.
+# Inbound, but no activity: they don't restart a customer's timers.
 PASSIVE_TYPES = frozenset(
     ("email_bounced", "email_complained", "unsubscribed", "meeting_missed", "cancelled", "refunded", "deal_lost")
 )
@@ -45,7 +45,8 @@ STAGE_SET = "stage_set"
 """The type of a manual move: properties ``lifecycle``, ``stage``, ``reason``; from sources allowed to set stages."""
 
 NOTIFIER_SOURCE = "notifier"
-"""The source under which the notifier reports what it delivered; such touchpoints enter nobody and trigger no rule."""
+"""The source under which the notifier reports what it delivered; such touchpoints enter no customer into a lifecycle
+and trigger no rule."""
 
 
 def meaning_of(touchpoint_type: str) -> Meaning:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from pydantic import Field
-from touchline_runtime.settings import ServiceSettings
+from touchline_runtime.config.settings import PUBLIC_URL, ServiceSettings
 
-from touchline_ingest.core.limits import Limits
-from touchline_ingest.core.rate import Rate
+from touchline_ingest.core.access.rate import Rate
+from touchline_ingest.core.touchpoints.limits import Limits
 
 
 class IngestSettings(ServiceSettings):
@@ -19,11 +19,11 @@ class IngestSettings(ServiceSettings):
     sources_reload_seconds: float = Field(
         default=1.0, gt=0, description="How often to look whether the sources file has changed."
     )
-    public_url: str = Field(
+    ingest_public_url: str = Field(
         default="",
-        pattern=r"^(https?://[^/]+)?/?$",
-        description="Scheme and host under which senders reach this service, such as https://in.example.org. Needed "
-        "behind a proxy by vendors that sign the address (HubSpot). Default: what the request says.",
+        pattern=PUBLIC_URL,
+        description="Scheme and host under which senders reach ingest, such as https://in.example.org. Needed behind a "
+        "proxy by vendors that sign the address (HubSpot). Default: TOUCHLINE_PUBLIC_URL, else what the request says.",
     )
     max_body_bytes: int = Field(
         default=5_000_000, ge=1024, description="Largest body of a request, compressed or not, in bytes."
@@ -42,22 +42,28 @@ class IngestSettings(ServiceSettings):
         default=128_000_000, ge=1_000_000, description="Bytes waiting for Kafka at once; beyond it 503."
     )
     max_reading_bytes: int = Field(
-        default=256_000_000, ge=1_000_000, description="Bytes of bodies being received at once; beyond it 503."
+        default=256_000_000,
+        ge=1_000_000,
+        description="Bytes of bodies held at once, decompressed, from their first byte to the answer; beyond it 503.",
     )
 
     wrong_keys_per_minute: int = Field(
         default=300,
         ge=1,
-        description="Wrong keys and signatures that one client address is told of; beyond it they are answered 429. A "
-        "right key always opens.",
+        description="Wrong keys and signatures of one client address that are answered 401; beyond it 429. A "
+        "valid key is always accepted.",
     )
 
+    def own_public_url(self) -> str:
+        """The public address of ingest, without a slash at its end; empty when none is set."""
+        return (self.ingest_public_url or self.public_url).rstrip("/")
+
     def has_credentials(self) -> bool:
-        """Every source has a key or a secret, so a sources file is what guards this service."""
+        """Whether a sources file is configured: each source in it has a key or a secret."""
         return self.sources_file is not None
 
-    def stranger_rate(self) -> Rate:
-        """How often one address may be told that its key is wrong."""
+    def auth_failure_rate(self) -> Rate:
+        """How many wrong keys of one address are answered 401."""
         return Rate(per_second=self.wrong_keys_per_minute / 60, burst=self.wrong_keys_per_minute)
 
     def limits(self) -> Limits:

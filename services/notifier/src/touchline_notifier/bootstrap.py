@@ -1,56 +1,78 @@
-"""Where the notifier is put together: the only place that builds things."""
+"""Where the notifier is put together: the only place that builds adapters and connects them to the use cases."""
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any
-from uuid import UUID
 
 import asyncpg
 import structlog
-from touchline_runtime import database, kafka, logs
+from touchline_runtime.audit.postgres import PostgresAuditLog
+from touchline_runtime.database import pools as database
 from touchline_runtime.errors import ConfigurationError
-from touchline_runtime.health import Health
-from touchline_runtime.kafka import Admin, WantedTopic
+from touchline_runtime.kafka import clients as kafka
+from touchline_runtime.kafka.clients import Admin
 from touchline_runtime.metrics import Metrics
-from touchline_runtime.process import Component, Failed, listen
-from touchline_runtime.process import run as run_process
-from touchline_schemas.topics import TOPICS
+from touchline_runtime.process import logs
+from touchline_runtime.process.health import Health
+from touchline_runtime.process.run import Component, Failed, listen
+from touchline_runtime.process.run import run as run_process
+from touchline_runtime.tracing import Tracing, tracing_of
 
-from touchline_notifier.adapters import decision_sql as sql
-from touchline_notifier.adapters.channels.email import EmailChannel
-from touchline_notifier.adapters.channels.guarded_http import GuardedHttp
-from touchline_notifier.adapters.channels.registry import load_channels
-from touchline_notifier.adapters.channels.slack import SlackChannel
-from touchline_notifier.adapters.channels.webhook import WebhookChannel
-from touchline_notifier.adapters.decisions import Desk
-from touchline_notifier.adapters.delivery_observing import MeteredDeliveries
-from touchline_notifier.adapters.delivery_worker import DeliveryWorker
-from touchline_notifier.adapters.files import read_endpoints
-from touchline_notifier.adapters.hashes import Hashes
-from touchline_notifier.adapters.lifecycles import await_lifecycles
-from touchline_notifier.adapters.observing import MeteredReader
-from touchline_notifier.adapters.operations import Operations
-from touchline_notifier.adapters.queries import Queries
-from touchline_notifier.adapters.reader import Reader
-from touchline_notifier.adapters.recorded import happenings, recorded_books
-from touchline_notifier.adapters.rulebook import Checked, Rulebook, check_plays, known_here, read_rulebook, read_shipped
-from touchline_notifier.adapters.unsubscribing import UnsubscribeLinks
-from touchline_notifier.core.channel import Channel
-from touchline_notifier.core.deciding import Decider
+from touchline_notifier.adapters.channel_registry import load_channels
+from touchline_notifier.adapters.files.play_files import read_files
+from touchline_notifier.adapters.http.guarded_client import GuardedHttp
+from touchline_notifier.adapters.http.slack import SlackChannel
+from touchline_notifier.adapters.http.webhook import WebhookChannel
+from touchline_notifier.adapters.kafka.lifecycles import KafkaLifecycles, await_lifecycles
+from touchline_notifier.adapters.kafka.topics import ensure_topics
+from touchline_notifier.adapters.metrics.decisions import MeteredReader
+from touchline_notifier.adapters.metrics.deliveries import MeteredDeliveries
+from touchline_notifier.adapters.postgres import decision_statements as sql
+from touchline_notifier.adapters.postgres.delivery_queue import PostgresDeliveryQueue
+from touchline_notifier.adapters.postgres.operations import PostgresOperations
+from touchline_notifier.adapters.postgres.plays.published import PostgresPlayStore, PostgresPublishedPlays
+from touchline_notifier.adapters.postgres.plays.recent_customers import PostgresRecentCustomers
+from touchline_notifier.adapters.postgres.reads.insights import PostgresInsights
+from touchline_notifier.adapters.postgres.reads.queries import PostgresQueries
+from touchline_notifier.adapters.postgres.reads.sampled_metrics import SampledMetrics
+from touchline_notifier.adapters.postgres.retention import PostgresFinishedRows
+from touchline_notifier.adapters.postgres.suppressions import PostgresConsent, PostgresSuppressions
+from touchline_notifier.adapters.postgres.unsubscribe import PostgresSubscriptionStore, unsubscribe_tokens
+from touchline_notifier.adapters.sessions import diagnose, session_opener
+from touchline_notifier.adapters.smtp.email import EmailChannel
+from touchline_notifier.application.deciding.decide import DecisionContext
+from touchline_notifier.application.deciding.reader import Reader
+from touchline_notifier.application.delivering.deliver import DeliveryWorker
+from touchline_notifier.application.delivering.limits_before_send import LimitsBeforeSend
+from touchline_notifier.application.delivering.pre_send_check import CheckBeforeSend
+from touchline_notifier.application.plays.checking import PlayChecker
+from touchline_notifier.application.plays.live import LivePlays
+from touchline_notifier.application.plays.publishing import record_files
+from touchline_notifier.application.plays_in_force import (
+    ConfiguredFiles,
+    PlaysInForce,
+    cannot_start,
+    customer_channels,
+    parse_files,
+)
+from touchline_notifier.application.retention import Retention
+from touchline_notifier.application.startup import Startup, WrongSettingError
+from touchline_notifier.application.unsubscribe import UnsubscribeLinks
+from touchline_notifier.core.decisions.decide import Decider
 from touchline_notifier.core.delivery.addresses import parse_networks
-from touchline_notifier.core.delivery.unsubscribe import UnsubscribeTokens, Unsubscription
-from touchline_notifier.core.play import Play
-from touchline_notifier.core.ports import Sending
-from touchline_notifier.core.preview import Previewed, Wanted, preview
-from touchline_notifier.core.rendering import Templates, UnsubscribeLink
-from touchline_notifier.entrypoints.api import Api, build_api
-from touchline_notifier.metrics import DECISION_METRICS
+from touchline_notifier.core.delivery.channel import Channel
+from touchline_notifier.core.limits.limits import offers_way_out
+from touchline_notifier.core.plays.play import Play
+from touchline_notifier.core.plays.rendering import Templates, UnsubscribeLink
+from touchline_notifier.core.profiles.address_hashes import Hashes
+from touchline_notifier.core.unsubscribe.public_url import BadPublicUrlError, parse_public_url
+from touchline_notifier.core.unsubscribe.tokens import UnsubscribeTokens
+from touchline_notifier.entrypoints.http.api import Api, build_api
+from touchline_notifier.entrypoints.http.plays.publishing import PublishingRoutes
+from touchline_notifier.metrics import DECISION_METRICS, PARTITIONS
 from touchline_notifier.settings import NotifierSettings
 
 log = structlog.get_logger(__name__)
@@ -60,7 +82,7 @@ VERSION = version("touchline-notifier")
 
 
 def build_channels(settings: NotifierSettings) -> dict[str, Channel]:
-    """All channels, ours and installed ones.
+    """All channels, built-in and installed ones.
 
     Raises:
         ConfigurationError: the allowed networks are wrong, or an installed channel is.
@@ -73,33 +95,21 @@ def build_channels(settings: NotifierSettings) -> dict[str, Channel]:
     return load_channels([WebhookChannel(http), SlackChannel(http), EmailChannel()])
 
 
-def customer_channels(channels: Mapping[str, Channel]) -> frozenset[str]:
-    """The channels that write to customers: they need an address, and leave."""
-    return frozenset(name for name, channel in channels.items() if channel.needs_address)
-
-
-def wanted_topics(settings: NotifierSettings) -> list[WantedTopic]:
-    """All topics of the contract: whoever starts first makes them."""
-    return [
-        WantedTopic(
-            topic.full_name(settings.topic_prefix), 1 if topic.one_partition else settings.partitions, topic.config()
-        )
-        for topic in TOPICS
-    ]
-
-
 @dataclass(frozen=True)
 class Base:
-    """What every process of the notifier has."""
+    """What every process of the notifier has, and the unsubscribe route needs: PostgreSQL.
+
+    Attributes:
+        live: the plays and endpoints, filled when the files have been read.
+    """
 
     settings: NotifierSettings
-    admin: Admin
     pool: asyncpg.Pool
     health: Health
     metrics: Metrics
-    stream: str
     hashes: Hashes
     tokens: UnsubscribeTokens
+    live: LivePlays
 
 
 async def migrate(settings: NotifierSettings) -> None:
@@ -108,124 +118,205 @@ async def migrate(settings: NotifierSettings) -> None:
 
 
 @asynccontextmanager
-async def base(settings: NotifierSettings) -> AsyncIterator[Base]:
-    """Kafka and PostgreSQL reached, topics and tables made, secrets known."""
+async def base(settings: NotifierSettings, channels: Mapping[str, Channel]) -> AsyncIterator[Base]:
+    """PostgreSQL connected, tables created, secrets known."""
     if settings.auto_migrate:
         await migrate(settings)
-    async with (
-        Admin(settings, f"{settings.topic_prefix}-notifier-admin") as admin,
-        database.pool(
-            settings, application_name="touchline-notifier", size=10, search_path=settings.search_path
-        ) as pool,
-    ):
-        await admin.ensure_topics(wanted_topics(settings))
-        stream = f"{await admin.cluster_id()}/{settings.topic_prefix}"
+    async with database.pool(
+        settings, application_name="touchline-notifier", size=10, search_path=settings.search_path
+    ) as pool:
         try:
-            kept = await pool.fetchval(sql.KEPT_KEY, secrets.token_urlsafe(32))
+            stored = await database.retry_at_startup(
+                settings, lambda: pool.fetchval(sql.KEPT_KEY, secrets.token_urlsafe(32))
+            )
         except asyncpg.UndefinedTableError:
             raise ConfigurationError(
                 "the notifier's tables are missing: run `touchline-notifier migrate`, or set TOUCHLINE_AUTO_MIGRATE"
             ) from None
-        given = [one.strip() for one in settings.unsubscribe_secret.get_secret_value().split(",") if one.strip()]
+        configured = settings.unsubscribe_secret.get_secret_value().split(",")
+        given = [secret.strip() for secret in configured if secret.strip()]
         health = Health()
-        health.add("kafka", lambda: kafka.answers(admin))
         health.add("postgresql", lambda: database.answers(pool))
-        yield Base(
-            settings, admin, pool, health, Metrics(DECISION_METRICS), stream, Hashes(kept),
-            UnsubscribeTokens(*(given or [kept])),
-        )  # fmt: skip
+        tokens = await unsubscribe_tokens(pool, given, stored)
+        has_public_url = bool(settings.own_public_url())
+        live = LivePlays(PostgresPublishedPlays(pool), channels, has_public_url=has_public_url)
+        yield Base(settings, pool, health, Metrics(DECISION_METRICS), Hashes(stored), tokens, live)
 
 
-def unsubscribe_link(tokens: UnsubscribeTokens, public_url: str) -> UnsubscribeLink:
-    """Makes one-click addresses."""
-    root = public_url.rstrip("/")
+def public_url(settings: NotifierSettings, plays: Mapping[str, Play], to_customers: frozenset[str]) -> str:
+    """Where customers reach the notifier. Plays that write to them need it: their mails carry an unsubscribe link.
+
+    Raises:
+        WrongSettingError: it is not set and plays need it, or customers could not reach it.
+    """
+    need = sorted(name for name, play in plays.items() if play.enabled and offers_way_out(play, to_customers))
+    if not settings.own_public_url():
+        if need:
+            raise WrongSettingError(
+                "TOUCHLINE_NOTIFIER_PUBLIC_URL (or TOUCHLINE_PUBLIC_URL) is not set, and these plays write to "
+                f"customers: {', '.join(need)}. Their mails carry an unsubscribe link, which begins with "
+                "the https address under which customers reach this service: https://notify.example.org "
+                f"(for a trial on one machine http://127.0.0.1:{settings.http_port or 8082})"
+            )
+        return ""
+    try:
+        root = parse_public_url(settings.own_public_url())
+    except BadPublicUrlError as error:
+        named = "TOUCHLINE_NOTIFIER_PUBLIC_URL" if settings.notifier_public_url else "TOUCHLINE_PUBLIC_URL"
+        raise WrongSettingError(f"{named}={settings.own_public_url()}: {error}") from None
+    if need and root.startswith("http:"):
+        log.warning("unsubscribe_links_for_this_machine_alone", public_url=root, plays=need)
+    return root
+
+
+def unsubscribe_link(tokens: UnsubscribeTokens, root: str) -> UnsubscribeLink:
+    """Makes one-click addresses.
+
+    Args:
+        root: what :func:`public_url` returns.
+    """
 
     def link(customer_id: str, channel: str) -> str:
-        return f"{root}/v1/unsubscribe/{tokens.make(Unsubscription(customer_id, channel))}"
+        return f"{root}/v1/unsubscribe/{tokens.make(customer_id, channel)}"
 
     return link
 
 
-@dataclass
-class Starting:
-    """A component that waits for the lifecycles its plays are about, then runs the others.
+@asynccontextmanager
+async def started(
+    built: Base, api: Api, observer: MeteredReader, channels: Mapping[str, Channel], port: int, stopping: asyncio.Event
+) -> AsyncIterator[Sequence[Component]]:
+    """Everything that needs plays, endpoints and Kafka.
 
-    So the process answers ``/healthz`` while the engine is still starting, and isn't ready before it has.
+    Raises:
+        ConfigurationError: plays or endpoints are wrong.
+        Unavailable: Kafka is away.
     """
+    settings = built.settings
+    tracing = tracing_of(settings, "notifier")
+    in_force = await _start_plays(built, tracing, deciding=True)
+    async with Admin(settings, f"{settings.topic_prefix}-notifier-admin") as admin:
+        inputs = await ensure_topics(admin, settings)
+        built.health.add("kafka", lambda: kafka.answers(admin))
+        await _await_lifecycles(settings, built.live.files, in_force, stopping)
+        check = CheckBeforeSend(LimitsBeforeSend(built.live, inputs.stream))
+        queue = PostgresDeliveryQueue(
+            built.pool, built.hashes, check, partitions=settings.partitions, sending=settings.sending
+        )
+        metered = MeteredDeliveries(built.metrics, in_force.endpoints)
+        worker = DeliveryWorker(
+            queue, channels, in_force.endpoints, metered, stall_seconds=settings.stall_seconds, tracing=tracing
+        )
+        name = settings.worker(port) if settings.worker_id or settings.http_port else None
+        reader = Reader(
+            session_opener(settings, built.hashes, inputs, name),
+            diagnose,
+            built.live,
+            observer,
+            sending=settings.sending,
+            stall_seconds=settings.stall_seconds,
+            wake_delivery=worker.wake,
+        )
+        api.wake_delivery = worker.wake
+        built.health.add("reader", reader.check)
+        built.health.add("deliveries", worker.check)
+        log.info("running", plays=sorted(in_force.plays), endpoints=sorted(in_force.endpoints))
+        kept_days = settings.deliveries_kept_days, settings.actions_kept_days
+        retention = Retention(PostgresFinishedRows(built.pool), built.live.in_force.plays, *kept_days)
+        yield [reader, worker, retention, built.live]
 
-    base: Base
-    rulebook: Rulebook
-    components: Sequence[Component]
-    name: str = "notifier"
-    waiting: bool = field(default=True, init=False)
 
-    async def check(self) -> None:
-        """A health check: the lifecycles are known."""
-        if self.waiting:
-            raise ConfigurationError("waiting for the stage engine to publish the lifecycles that the plays are about")
+async def _start_plays(built: Base, tracing: Tracing | None = None, *, deciding: bool = False) -> PlaysInForce:
+    """Read the files, and take up what is published; the plays in force.
 
-    async def run(self, stopping: asyncio.Event) -> None:
-        """Wait, then run everything until told to stop."""
-        settings = self.base.settings
-        if self.rulebook.plays:
-            faults = await await_lifecycles(
-                settings,
-                self.rulebook.faults_with,
-                known_already=known_here(settings),
-                wait_seconds=settings.lifecycles_wait_seconds,
-                stopping=stopping,
-            )
-            if faults:
-                raise ConfigurationError("\n  ".join(["the notifier can't start:", *map(str, faults)]))
-        self.waiting = False
-        log.info("running", plays=sorted(self.rulebook.plays), endpoints=sorted(self.rulebook.endpoints))
-        async with asyncio.TaskGroup() as group:
-            for component in self.components:
-                group.create_task(component.run(stopping), name=component.name)
+    Args:
+        deciding: this process decides: it needs a public address where plays write to customers, and records which
+            plays change with their files alone.
+
+    Raises:
+        ConfigurationError: plays or endpoints are wrong.
+        Unavailable: PostgreSQL is away, or a published play cannot run here.
+    """
+    settings, channels = built.settings, built.live.channels
+    files = read_files(settings)
+    of_files = parse_files(files, channels)
+    to_customers = customer_channels(channels)
+    root = public_url(settings, of_files.plays, to_customers) if deciding else ""
+    templates = Templates(unsubscribe_link(built.tokens, root))
+
+    def context(in_force: PlaysInForce, withdrawn: frozenset[str]) -> DecisionContext:
+        return DecisionContext(
+            Decider(in_force.plays, templates),
+            in_force.endpoints,
+            settings.partitions,
+            to_customers,
+            tracing,
+            withdrawn,
+        )
+
+    if deciding:
+        await record_files(PostgresPlayStore(built.pool), of_files)
+    return await built.live.start(files, of_files, context)
 
 
-def _api(built: Base, rulebook: Rulebook, wake_delivery: Callable[[], None] = lambda: None) -> Api:
+async def _await_lifecycles(
+    settings: NotifierSettings, files: ConfiguredFiles, in_force: PlaysInForce, stopping: asyncio.Event
+) -> None:
+    if in_force.plays:
+        faults = await await_lifecycles(
+            settings,
+            in_force.faults_with,
+            known_already=files.known_lifecycles(),
+            wait_seconds=settings.lifecycles_wait_seconds,
+            stopping=stopping,
+        )
+        if faults:
+            raise cannot_start(map(str, faults))
+
+
+def _api(built: Base) -> Api:
+    settings, in_force = built.settings, built.live.in_force
+    lifecycles = KafkaLifecycles(settings)
+    checker = PlayChecker(built.live, lifecycles.running, PostgresRecentCustomers(built.pool, built.hashes))
+    store = PostgresSubscriptionStore(built.pool, built.hashes, settings.partitions)
     return Api(
-        queries=Queries(built.pool),
-        operations=Operations(built.pool),
-        unsubscribe=UnsubscribeLinks(built.pool, built.hashes, built.settings.partitions),
-        tokens=built.tokens,
-        plays=rulebook.plays,
-        endpoints=rulebook.endpoints,
-        token_hashes=built.settings.token_hashes(),
-        wake_delivery=wake_delivery,
+        queries=PostgresQueries(built.pool),
+        operations=PostgresOperations(built.pool),
+        unsubscribe=UnsubscribeLinks(store, settings.partitions, built.tokens, in_force.topics),
+        plays=in_force.plays,
+        endpoints=in_force.endpoints,
+        sources=in_force.sources,
+        publishing=PublishingRoutes(PostgresPlayStore(built.pool), built.live, checker),
+        settings=settings,
+        insights=PostgresInsights(built.pool, built.hashes),
+        audit=PostgresAuditLog(built.pool),
+        suppressions=PostgresSuppressions(built.pool, built.hashes),
+        consent=PostgresConsent(built.pool, built.hashes, settings.partitions),
     )
 
 
 async def run(settings: NotifierSettings) -> Failed | None:
-    """The whole notifier in one process: decide, deliver, publish, and answer queries."""
+    """The whole notifier in one process: decide, deliver, publish, and answer queries.
+
+    The unsubscribe route answers as soon as PostgreSQL does, even if everything else fails.
+    """
     logs.configure("notifier", format=settings.log_format, level=settings.log_level)
     channels = build_channels(settings)
-    rulebook = read_rulebook(settings, channels)
     sock = listen(settings.http_host, settings.http_port)
-    host, port = sock.getsockname()[:2]
-    async with base(settings) as built:
-        link = unsubscribe_link(built.tokens, settings.public_url or f"http://{host}:{port}")
-        to_customers = customer_channels(channels)
-        decider = Decider(rulebook.plays, Templates(link))
-        desk = Desk(decider, rulebook.endpoints, built.hashes, settings.partitions, to_customers)
-        metered = MeteredDeliveries(built.metrics)
-        worker = DeliveryWorker(
-            built.pool, built.hashes, channels, rulebook.endpoints, metered, sending=settings.sending
+    port = sock.getsockname()[1]
+    async with base(settings, channels) as built:
+        api = _api(built)
+        observer = MeteredReader(built.metrics)
+        built.metrics.gauge(PARTITIONS).set(settings.partitions)
+        # From the start: while Kafka is away the outbox fills.
+        sampled = SampledMetrics(
+            built.pool, settings.partitions, lambda: observer.partitions, built.live.in_force.endpoints
         )
-        reader = Reader(
-            settings, desk, MeteredReader(built.metrics),
-            stream=built.stream,
-            worker=settings.worker(port) if settings.worker_id or settings.http_port else None,
-            sending=settings.sending,
-            wake_delivery=worker.wake,
-        )  # fmt: skip
-        starting = Starting(built, rulebook, [reader, worker])
-        built.health.add("lifecycles", starting.check)
-        built.health.add("reader", reader.check)
-        api = _api(built, rulebook, worker.wake)
+        sampled.install(built.metrics)
+        startup = Startup(lambda stopping: started(built, api, observer, channels, port, stopping))
+        built.health.add("start", startup.check)
         app = build_api(api, version=VERSION, health=built.health, metrics=built.metrics)
-        failed = await run_process(app, sock, [starting], settings=settings)
+        failed = await run_process(app, sock, [startup], settings=settings)
         for channel in channels.values():
             await channel.close()
         if failed is not None and isinstance(failed.error, ConfigurationError):
@@ -234,94 +325,19 @@ async def run(settings: NotifierSettings) -> Failed | None:
 
 
 async def serve(settings: NotifierSettings) -> Failed | None:
-    """The API and the pages alone."""
+    """The API alone."""
     logs.configure("notifier", format=settings.log_format, level=settings.log_level)
     channels = build_channels(settings)
-    rulebook = read_rulebook(settings, channels)
     sock = listen(settings.http_host, settings.http_port)
-    async with base(settings) as built:
-        api = _api(built, rulebook)
+    async with base(settings, channels) as built:
+        api = _api(built)
+
+        @asynccontextmanager
+        async def read(stopping: asyncio.Event) -> AsyncIterator[Sequence[Component]]:
+            await _start_plays(built)
+            yield [built.live]
+
+        startup = Startup(read)
+        built.health.add("start", startup.check)
         app = build_api(api, version=VERSION, health=built.health, metrics=built.metrics)
-        return await run_process(app, sock, [], settings=settings)
-
-
-@asynccontextmanager
-async def operating(settings: NotifierSettings) -> AsyncIterator[tuple[Operations, Queries]]:
-    """For one command of an operator."""
-    name = "touchline-notifier-operator"
-    async with database.pool(settings, application_name=name, size=1, search_path=settings.search_path) as pool:
-        yield Operations(pool), Queries(pool)
-
-
-async def replay(settings: NotifierSettings, deliveries: Sequence[UUID]) -> dict[UUID, str | None]:
-    """Have deliveries tried again from the start; each one's status then, None where there is no such delivery."""
-    async with operating(settings) as (operations, _):
-        return {one: await operations.replay(one, datetime.now(UTC)) for one in deliveries}
-
-
-async def endpoints(settings: NotifierSettings) -> list[dict[str, Any]]:
-    """Endpoints, with what was learnt about each."""
-    configured = read_endpoints(settings.endpoints_file)
-    async with operating(settings) as (_, queries):
-        return await queries.endpoints(configured)
-
-
-async def enable(settings: NotifierSettings, names: Sequence[str]) -> None:
-    """Send to endpoints again that are disabled, or that wait for their breakers.
-
-    Raises:
-        ConfigurationError: there is no such endpoint; none was enabled then.
-    """
-    configured = read_endpoints(settings.endpoints_file)
-    async with operating(settings) as (operations, queries):
-        there = [one["endpoint"] for one in await queries.endpoints(configured)]
-        for name in names:
-            if name not in there:
-                raise ConfigurationError(f"there is no endpoint {name!r}: there are {', '.join(there) or 'none'}")
-        for name in names:
-            await operations.enable(name, datetime.now(UTC))
-
-
-async def switch(settings: NotifierSettings, *, sending: bool, reason: str | None) -> None:
-    """Turn the global switch that is kept in the database."""
-    async with operating(settings) as (operations, _):
-        await operations.switch(Sending(sending, reason))
-
-
-async def previewed(settings: NotifierSettings, wanted: Wanted) -> list[Previewed]:
-    """Everything the plays would do with recorded facts. Nothing is sent.
-
-    Raises:
-        ConfigurationError: plays, facts or settings are wrong.
-    """
-    channels = build_channels(settings)
-    rulebook = read_rulebook(settings, channels, to_run=False)
-    found = await happenings(settings, wanted, datetime.now(UTC))
-    decider = Decider(rulebook.plays, Templates())
-    to_customers = customer_channels(channels)
-    async with AsyncExitStack() as stack:
-        pool, key = None, ""
-        if settings.database_url.get_secret_value():
-            name = "touchline-notifier-preview"
-            given = database.pool(settings, application_name=name, size=1, search_path=settings.search_path)
-            pool = await stack.enter_async_context(given)
-            try:
-                key = str(await pool.fetchval(sql.KNOWN_KEY))
-            except asyncpg.UndefinedTableError:
-                pool = None  # no notifier ever ran here: nothing is known of anybody
-        desk = Desk(decider, rulebook.endpoints, Hashes(key), settings.partitions, to_customers)
-        books = await recorded_books(pool, desk, found)
-    # What waits is followed for as long as any play waits.
-    longest = max((play.max_age for play in rulebook.plays.values()), default=timedelta(0))
-    until = max((one.at for one in found), default=datetime.now(UTC)) + longest
-    return preview(decider, found, books, until=until, to_customers=to_customers)
-
-
-def check(settings: NotifierSettings, folder: Path) -> Checked:
-    """Check the plays of a folder, or of one file, as far as that goes without an engine."""
-    return check_plays(settings, folder, build_channels(settings))
-
-
-def shipped() -> dict[str, tuple[str, Play]]:
-    """The plays that ship: name → (path, play)."""
-    return read_shipped()
+        return await run_process(app, sock, [startup], settings=settings)

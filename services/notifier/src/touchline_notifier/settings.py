@@ -4,8 +4,8 @@ import socket
 from pathlib import Path
 
 from pydantic import Field, SecretStr
-from touchline_runtime.database import schema_of
-from touchline_runtime.settings import ServiceSettings
+from touchline_runtime.config.settings import PUBLIC_URL, ServiceSettings
+from touchline_runtime.database.pools import schema_of
 
 
 class NotifierSettings(ServiceSettings):
@@ -31,13 +31,28 @@ class NotifierSettings(ServiceSettings):
         description="Networks that deliveries may go to although they are not public, comma-separated, such as "
         "127.0.0.0/8. None by default.",
     )
-    public_url: str = Field(
-        default="", description="How customers reach this service, for unsubscribe links: https://notify.example.org"
+    notifier_public_url: str = Field(
+        default="",
+        pattern=PUBLIC_URL,
+        description="How customers reach the notifier, for unsubscribe links, such as https://notify.example.org. "
+        "Plays that write to customers need it. Plain http is taken for this machine alone, as http://127.0.0.1:8082. "
+        "Default: TOUCHLINE_PUBLIC_URL.",
     )
     unsubscribe_secret: SecretStr = Field(
         default=SecretStr(""),
-        description="Secret of unsubscribe links, comma-separated when rotating, the newest first. By default one is "
-        "made and kept in the database.",
+        description="Secret of unsubscribe links, comma-separated, the newest first. By default one is made and kept "
+        "in the database. Links that were made under another secret go on working.",
+    )
+    deliveries_kept_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Days for which finished deliveries are kept, with their messages and attempts. Default: for ever.",
+    )
+    actions_kept_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Days for which finished actions are kept, with their deliveries; longer where a play's caps, goal "
+        "or max_age look back further. Results of plays count the actions that are kept. Default: for ever.",
     )
     lifecycles_wait_seconds: float = Field(
         default=20.0, gt=0, description="How long to wait at start for the lifecycles that plays are about."
@@ -45,9 +60,16 @@ class NotifierSettings(ServiceSettings):
     lifecycles_dir: Path | None = Field(
         default=None, description="Folder of lifecycles of your own: `check` learns their stages from it."
     )
+    publish_token: SecretStr = Field(
+        default=SecretStr(""), description="API token with which `publish` and `diff` ask the notifier at `--url`."
+    )
     worker_id: str = Field(
         default="", description="Name of this process among its kind; by default host name and port. It must differ."
     )
+
+    def own_public_url(self) -> str:
+        """The public address of the notifier, without a slash at its end; empty when none is set."""
+        return (self.notifier_public_url or self.public_url).rstrip("/")
 
     @property
     def schema_name(self) -> str:

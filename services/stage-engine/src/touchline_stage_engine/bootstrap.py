@@ -1,43 +1,86 @@
-"""The one place where the stage engine is put together."""
+"""Puts the stage engine together: connections, adapters, use cases, processes."""
 
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 
 import asyncpg
 import structlog
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
-from touchline_runtime import collector, database, kafka, process
-from touchline_runtime.auth import require_token
-from touchline_runtime.collector import Collector
+from touchline_runtime.answer_cache import AnswerCache
+from touchline_runtime.audit.postgres import PostgresAuditLog
+from touchline_runtime.audit.routes import audit_router
+from touchline_runtime.console_link import console_link_router
+from touchline_runtime.database import pools as database
 from touchline_runtime.errors import ConfigurationError
-from touchline_runtime.health import Health
-from touchline_runtime.http import build_app
+from touchline_runtime.http.app import build_app
+from touchline_runtime.http.auth import include_guarded
+from touchline_runtime.http.parameters import only_known_parameters
+from touchline_runtime.http.problems import TimeLimit
+from touchline_runtime.http.tokens import Role
+from touchline_runtime.kafka import clients as kafka
 from touchline_runtime.metrics import Metrics
+from touchline_runtime.process import gc_tuning
+from touchline_runtime.process import run as process
+from touchline_runtime.process.gc_tuning import IdleCollector
+from touchline_runtime.process.health import Health
+from touchline_runtime.tracing import tracing_of
 
 from touchline_stage_engine import metrics as declared
-from touchline_stage_engine.adapters import catalogue, commands, deployment, lifecycle_files, wiring
-from touchline_stage_engine.adapters.engine import Engine
-from touchline_stage_engine.adapters.intake import Intake
-from touchline_stage_engine.adapters.lifecycle_files import Written
-from touchline_stage_engine.adapters.owner import Shared, clock
-from touchline_stage_engine.adapters.reads.customers import CustomerReads
-from touchline_stage_engine.adapters.reads.lifecycles import LifecycleReads
-from touchline_stage_engine.adapters.reads.standing import StandingReads
-from touchline_stage_engine.adapters.reads.unread import Unread
-from touchline_stage_engine.adapters.reads.value import ValueReads
-from touchline_stage_engine.adapters.workers import Parent, Worker, Workers
-from touchline_stage_engine.entrypoints.api import errors
-from touchline_stage_engine.entrypoints.api.console import console_router
-from touchline_stage_engine.entrypoints.api.customers import customers_router
-from touchline_stage_engine.entrypoints.api.customers_reads import customer_reads_router
-from touchline_stage_engine.entrypoints.api.lifecycles import lifecycles_router
-from touchline_stage_engine.entrypoints.api.stream import stream_router
-from touchline_stage_engine.entrypoints.api.value import value_router
+from touchline_stage_engine.adapters.files import lifecycles as lifecycle_files
+from touchline_stage_engine.adapters.kafka.commands import KafkaCustomerTopics
+from touchline_stage_engine.adapters.kafka.consumer import KafkaTouchpointConsumer
+from touchline_stage_engine.adapters.kafka.definitions import announce
+from touchline_stage_engine.adapters.kafka.outbox_publisher import KafkaOutboxPublisher
+from touchline_stage_engine.adapters.kafka.stage_change_stream import KafkaStageChangeStream
+from touchline_stage_engine.adapters.kafka.topic_end_offsets import KafkaTopicEndOffsets
+from touchline_stage_engine.adapters.kafka.topics import ensure_topics
+from touchline_stage_engine.adapters.kafka.unread_touchpoints import KafkaUnreadTouchpoints
+from touchline_stage_engine.adapters.postgres import deployment
+from touchline_stage_engine.adapters.postgres.catch_up import PostgresCatchUps
+from touchline_stage_engine.adapters.postgres.command_log import PostgresCommandLog
+from touchline_stage_engine.adapters.postgres.definitions import PostgresDefinitions
+from touchline_stage_engine.adapters.postgres.outbox import PostgresOutbox
+from touchline_stage_engine.adapters.postgres.partition.lease import PostgresLease
+from touchline_stage_engine.adapters.postgres.reads.analysis import AnalysisReads
+from touchline_stage_engine.adapters.postgres.reads.customer_states import CustomerStateReads
+from touchline_stage_engine.adapters.postgres.reads.customers import CustomerHistoryReads
+from touchline_stage_engine.adapters.postgres.reads.explanations import ExplanationReads
+from touchline_stage_engine.adapters.postgres.reads.lifecycles import LifecycleReads
+from touchline_stage_engine.adapters.postgres.reads.overview import OverviewReads
+from touchline_stage_engine.adapters.postgres.reads.people import CustomerListReads
+from touchline_stage_engine.adapters.postgres.reads.value import ValueReads
+from touchline_stage_engine.adapters.postgres.sampled_metrics import SampledMetrics
+from touchline_stage_engine.adapters.postgres.simulations import PostgresSimulations
+from touchline_stage_engine.adapters.postgres.summaries import CustomerSummaries
+from touchline_stage_engine.adapters.processes.simulations import SimulationProcesses
+from touchline_stage_engine.application.batches.customers import CacheBudget
+from touchline_stage_engine.application.customer_commands import CustomerCommands
+from touchline_stage_engine.application.definitions import Catalogue, Chosen, DefinitionsInForce, record
+from touchline_stage_engine.application.partitions.catch_up import CatchUp
+from touchline_stage_engine.application.partitions.context import WorkerContext, clock
+from touchline_stage_engine.application.ports import OutboxPublisher, PartitionLease
+from touchline_stage_engine.application.values import PartitionKey
+from touchline_stage_engine.application.worker import Engine
+from touchline_stage_engine.entrypoints.http import errors
+from touchline_stage_engine.entrypoints.http.analysis import analysis_router
+from touchline_stage_engine.entrypoints.http.customers import customer_state_router
+from touchline_stage_engine.entrypoints.http.customers_reads import customer_history_router
+from touchline_stage_engine.entrypoints.http.definitions.lifecycles import definitions_router
+from touchline_stage_engine.entrypoints.http.definitions.simulations import simulations_router
+from touchline_stage_engine.entrypoints.http.lifecycles import lifecycles_router
+from touchline_stage_engine.entrypoints.http.one_customer.changes import customer_changes_router
+from touchline_stage_engine.entrypoints.http.one_customer.export import customer_export_router
+from touchline_stage_engine.entrypoints.http.operations import operations_router
+from touchline_stage_engine.entrypoints.http.people import people_router
+from touchline_stage_engine.entrypoints.http.stream import stream_router
+from touchline_stage_engine.entrypoints.http.value import value_router
+from touchline_stage_engine.entrypoints.worker_processes import Parent, Worker, Workers
 from touchline_stage_engine.settings import StageEngineSettings
 
 log = structlog.get_logger(__name__)
@@ -45,7 +88,10 @@ log = structlog.get_logger(__name__)
 NAME = "touchline-stage-engine"
 MIGRATIONS = "touchline_stage_engine.migrations"
 _OBJECTS_AT_MOST = 3_000_000
-"""Two large batches in six lifecycles are about a third of it, with what they have to publish."""
+"""Two large batches in six lifecycles, with their records to publish, are about a third of it."""
+_ANSWER_SECONDS = 15.0
+_COMPUTING_SECONDS = 0.2
+"""An analysis that takes longer is answered 202, and is there when it is asked for again."""
 ABOUT = "Keeps each customer at their stage of each lifecycle. A stage is a pure function of the set of touchpoints."
 
 
@@ -64,13 +110,13 @@ async def connections(settings: StageEngineSettings) -> AsyncIterator[Connection
     if settings.auto_migrate:
         await migrate(settings)
     async with (
-        database.pool(settings, application_name=NAME, size=8, search_path=_path(settings)) as pool,
+        database.pool(settings, application_name=NAME, size=8, search_path=search_path(settings)) as pool,
         kafka.Admin(settings, f"{settings.topic_prefix}-stage-engine-admin") as admin,
     ):
         yield Connections(pool, admin)
 
 
-def _path(settings: StageEngineSettings) -> str:
+def search_path(settings: StageEngineSettings) -> str:
     return f'"{settings.schema_name}"'
 
 
@@ -80,8 +126,8 @@ async def migrate(settings: StageEngineSettings) -> None:
     await database.migrate(settings, package=MIGRATIONS, schema=settings.schema_name)
 
 
-def definitions(settings: StageEngineSettings) -> list[Written]:
-    """The definitions to run.
+def definitions(settings: StageEngineSettings) -> Chosen:
+    """The definitions to run, as far as files and settings say.
 
     Raises:
         ConfigurationError: one is wrong, or missing.
@@ -103,114 +149,189 @@ def _health(open_: Connections) -> Health:
     return health
 
 
-def _bare_app(health: Health, metrics: Metrics) -> FastAPI:
+def _bare_app(health: Health, metrics: Metrics, settings: StageEngineSettings | None = None) -> FastAPI:
     return build_app(
-        "Touchline stage engine", version=metadata.version(NAME), about=ABOUT, health=health, metrics=metrics
+        "Touchline stage engine",
+        version=metadata.version(NAME),
+        about=ABOUT,
+        health=health,
+        metrics=metrics,
+        settings=settings,
     )
 
 
-def query_app(settings: StageEngineSettings, engine: AsyncEngine, health: Health, metrics: Metrics) -> FastAPI:
-    """The query API and the console."""
-    app = _bare_app(health, metrics)
+def query_app(
+    settings: StageEngineSettings,
+    pool: asyncpg.Pool,
+    engine: AsyncEngine,
+    health: Health,
+    metrics: Metrics,
+    in_files: frozenset[str],
+    simulations: SimulationProcesses,
+) -> FastAPI:
+    """The API: queries, definitions, audit log."""
+    app = _bare_app(health, metrics, settings)
     errors.install(app)
-    guarded = [Depends(require_token(settings.token_hashes()))]
-    app.include_router(
-        customer_reads_router(CustomerReads(engine, settings.partitions), Unread(settings, engine)),
-        dependencies=guarded,
+    app.add_middleware(TimeLimit, seconds=_ANSWER_SECONDS)
+    metrics.add((declared.ANALYSIS_SECONDS,))
+    lifecycles, overview = LifecycleReads(engine), OverviewReads(engine)
+    seconds = metrics.histogram(declared.ANALYSIS_SECONDS)
+    answers = AnswerCache(
+        wait_seconds=_COMPUTING_SECONDS, observe=lambda kind, took: seconds.labels(kind).observe(took)
     )
-    app.include_router(value_router(ValueReads(engine, settings.partitions)), dependencies=guarded)
-    app.include_router(customers_router(StandingReads(engine, settings.partitions)), dependencies=guarded)
-    app.include_router(lifecycles_router(LifecycleReads(engine)), dependencies=guarded)
-    app.include_router(stream_router(settings), dependencies=guarded)
-    app.include_router(console_router(), dependencies=guarded)
+    partitions = settings.partitions
+    # A route that ends in a customer id matches everything below it, so the longer routes come first.
+    states, history, people = (
+        CustomerStateReads(engine, partitions),
+        CustomerHistoryReads(engine, partitions),
+        CustomerListReads(engine),
+    )
+    commands = CustomerCommands(KafkaCustomerTopics(settings), PostgresCommandLog(pool, settings))
+    routers = (
+        customer_changes_router(commands, states, lifecycles),
+        customer_export_router(states, history, people),
+        customer_history_router(history, KafkaUnreadTouchpoints(settings, engine)),
+        people_router(people, overview, ExplanationReads(engine, partitions), lifecycles, answers),
+        analysis_router(lifecycles, AnalysisReads(engine, lifecycles), answers),
+        operations_router(overview, KafkaTopicEndOffsets(settings), answers, settings, metadata.version(NAME)),
+        value_router(ValueReads(engine, partitions)),
+        customer_state_router(states),
+        lifecycles_router(lifecycles),
+        stream_router(KafkaStageChangeStream(settings)),
+        console_link_router(settings.console_url),
+    )
+    store = PostgresDefinitions(pool)
+    # Before the queries: /v1/lifecycles/check must not be taken for a lifecycle.
+    for router in (
+        definitions_router(store, lifecycles, in_files),
+        simulations_router(PostgresSimulations(pool), simulations),
+    ):
+        include_guarded(app, router, only_known_parameters, change=Role.EDITOR)
+    for router in (*routers, audit_router(PostgresAuditLog(pool))):
+        include_guarded(app, router, only_known_parameters)
     return app
 
 
 @asynccontextmanager
 async def _reading(settings: StageEngineSettings) -> AsyncIterator[AsyncEngine]:
     async with database.sqlalchemy_engine(
-        settings, application_name=f"{NAME} queries", search_path=_path(settings)
+        settings, application_name=f"{NAME} queries", search_path=search_path(settings)
     ) as engine:
         yield engine
 
 
 async def _engine(
-    settings: StageEngineSettings, open_: Connections, written: list[Written], metrics: Metrics, index: int
+    settings: StageEngineSettings, open_: Connections, chosen: Chosen, metrics: Metrics, index: int
 ) -> Engine:
-    """A worker's engine, once topics, tables and definitions are in place."""
-    inputs = await wiring.ensure_topics(open_.admin, settings)
-    secret = await deployment.check_deployment(open_.pool, settings)
-    running = await catalogue.record(open_.pool, written, clock())
-    if index == 0:
-        await catalogue.announce(running, settings, clock())
+    """A worker's engine, once topics, tables and definitions exist."""
+    inputs = await ensure_topics(open_.admin, settings)
+    secret = await database.retry_at_startup(settings, lambda: deployment.check_deployment(open_.pool, settings))
+    definitions_store = PostgresDefinitions(open_.pool)
+    catalogue = await database.retry_at_startup(settings, lambda: record(definitions_store, chosen, clock()))
+    announcing = partial(_announce, settings) if index == 0 else None
+    if announcing is not None:
+        await announcing(catalogue)
     worker = settings.worker(index)
-    return Engine(
-        lambda intake: Shared(settings, inputs, running, intake, open_.pool, metrics, worker, secret),
-        Intake(settings, inputs, worker),
+
+    async def acquire_lease(partition: int) -> PartitionLease:
+        key = PartitionKey(inputs.cluster_id, inputs.touchpoints_id, inputs.identity_id, partition)
+        return await PostgresLease.acquire(settings, key, worker)
+
+    def outbox_publisher(lease: PartitionLease) -> OutboxPublisher:
+        return KafkaOutboxPublisher(settings, lease, PostgresOutbox(open_.pool, lease.key), metrics)
+
+    engine = Engine(
+        WorkerContext(
+            settings,
+            DefinitionsInForce(definitions_store, chosen, catalogue, announcing),
+            KafkaTouchpointConsumer(settings, inputs, worker),
+            acquire_lease,
+            outbox_publisher,
+            metrics,
+            secret,
+            CatchUp(PostgresCatchUps(open_.pool, inputs.cluster_id, inputs.touchpoints_id), settings.partitions),
+            CacheBudget(settings.cached_customers),
+            tracing_of(settings, "stage-engine"),
+        )
     )
+    SampledMetrics(open_.pool, inputs, engine.published_through, lambda: engine.definitions.catalogue.stages).install(
+        metrics
+    )
+    return engine
+
+
+async def _announce(settings: StageEngineSettings, catalogue: Catalogue) -> None:
+    await announce(catalogue, settings, clock())
 
 
 async def run(settings: StageEngineSettings) -> process.Failed | None:
     """One process: folds and serves the query API."""
-    written = definitions(settings)
+    chosen = definitions(settings)
     sock = process.listen(settings.http_host, settings.http_port)
     metrics = Metrics(declared.ALL)
     async with connections(settings) as open_, _reading(settings) as reading:
-        engine = await _engine(settings, open_, written, metrics, 0)
+        engine = await _engine(settings, open_, chosen, metrics, 0)
         health = _health(open_)
         health.add("partitions", engine.check)
-        app = query_app(settings, reading, health, metrics)
-        collector.quiet(_OBJECTS_AT_MOST)
-        return _explained(await process.run(app, sock, [engine, Collector()], settings=settings))
+        simulations = SimulationProcesses(PostgresSimulations(open_.pool).fail)
+        app = query_app(settings, open_.pool, reading, health, metrics, chosen.in_files, simulations)
+        gc_tuning.limit_collections(_OBJECTS_AT_MOST)
+        return _explained(
+            await process.run(
+                app,
+                sock,
+                [engine, engine.definitions, simulations, CustomerSummaries(open_.pool, metrics), IdleCollector()],
+                settings=settings,
+            )
+        )
 
 
 async def run_workers(settings: StageEngineSettings, number: int) -> process.Failed | None:
     """A process that serves the query API and keeps ``number`` worker processes folding."""
-    definitions(settings)
+    in_files = definitions(settings).in_files
     sock = process.listen(settings.http_host, settings.http_port)
-    command = [sys.executable, "-m", "touchline_stage_engine.entrypoints.cli", "worker"]
+    command = [sys.executable, "-m", "touchline_stage_engine.entrypoints.cli.main", "worker"]
     workers = Workers(Worker(index, command, process.listen("127.0.0.1", 0)) for index in range(number))
     metrics = Metrics(())
     metrics.registry.register(workers)
     async with connections(settings) as open_, _reading(settings) as reading:
-        await wiring.ensure_topics(open_.admin, settings)
+        await ensure_topics(open_.admin, settings)
         health = _health(open_)
         health.add("workers", workers.check)
-        app = query_app(settings, reading, health, metrics)
-        return _explained(await process.run(app, sock, [workers], settings=settings))
+        simulations = SimulationProcesses(PostgresSimulations(open_.pool).fail)
+        app = query_app(settings, open_.pool, reading, health, metrics, in_files, simulations)
+        return _explained(
+            await process.run(app, sock, [workers, simulations, CustomerSummaries(open_.pool)], settings=settings)
+        )
 
 
 async def run_worker(settings: StageEngineSettings, index: int, sock: socket.socket) -> process.Failed | None:
     """One of several workers: folds, and answers for its health and metrics to the process that started it."""
-    written = definitions(settings)
+    chosen = definitions(settings)
     metrics = Metrics(declared.ALL)
+    # Its metrics are read by the process that started it, which has the operations port.
+    settings = settings.model_copy(update={"metrics_port": None})
     async with connections(settings) as open_:
-        engine = await _engine(settings, open_, written, metrics, index)
+        engine = await _engine(settings, open_, chosen, metrics, index)
         health = _health(open_)
         health.add("partitions", engine.check)
         app = _bare_app(health, metrics)
-        collector.quiet(_OBJECTS_AT_MOST)
-        return _explained(await process.run(app, sock, [engine, Parent(), Collector()], settings=settings))
+        gc_tuning.limit_collections(_OBJECTS_AT_MOST)
+        return _explained(
+            await process.run(app, sock, [engine, engine.definitions, Parent(), IdleCollector()], settings=settings)
+        )
 
 
 async def serve(settings: StageEngineSettings) -> process.Failed | None:
     """The query API alone."""
+    in_files = definitions(settings).in_files
     sock = process.listen(settings.http_host, settings.http_port)
     metrics = Metrics(())
     async with connections(settings) as open_, _reading(settings) as reading:
-        await wiring.ensure_topics(open_.admin, settings)
-        app = query_app(settings, reading, _health(open_), metrics)
-        return await process.run(app, sock, [], settings=settings)
-
-
-async def erase(settings: StageEngineSettings, customer_id: str) -> None:
-    """Send the request to erase a customer."""
-    await commands.request_erasure(settings, customer_id, clock())
-
-
-async def rebuild(settings: StageEngineSettings) -> None:
-    """Send the request to fold everybody again."""
-    await commands.request_rebuild(settings, clock())
+        await ensure_topics(open_.admin, settings)
+        simulations = SimulationProcesses(PostgresSimulations(open_.pool).fail)
+        app = query_app(settings, open_.pool, reading, _health(open_), metrics, in_files, simulations)
+        return await process.run(app, sock, [simulations, CustomerSummaries(open_.pool)], settings=settings)
 
 
 def _explained(failed: process.Failed | None) -> process.Failed | None:

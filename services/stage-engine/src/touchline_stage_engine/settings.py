@@ -1,17 +1,19 @@
-"""The stage engine's settings: environment variables ``TOUCHLINE_…`` (see the base class for the shared ones)."""
+"""Settings of the stage engine: environment variables ``TOUCHLINE_…``. The base class has the shared ones."""
 
 import socket
 from pathlib import Path
 
 from pydantic import Field, SecretStr
-from touchline_runtime.database import schema_of
-from touchline_runtime.settings import ServiceSettings
+from touchline_runtime.config.settings import ServiceSettings
+from touchline_runtime.database.pools import schema_of
+
+from touchline_stage_engine.core.identity.links import SHARED_KEY_LIMIT
 
 SCHEMA = "stage_engine"
 
 
 class StageEngineSettings(ServiceSettings):
-    """What the stage engine needs to know."""
+    """Settings of the stage engine."""
 
     http_port: int = Field(default=8081, ge=0, le=65535, description="Port to listen on.")
     lifecycles: str = Field(
@@ -20,30 +22,48 @@ class StageEngineSettings(ServiceSettings):
         "every definition in TOUCHLINE_LIFECYCLES_DIR.",
     )
     lifecycles_dir: Path | None = Field(
-        default=None, description="Folder of lifecycle definitions (*.yaml, *.yml), beside the built-in ones."
+        default=None, description="Folder of lifecycle definitions (*.yaml, *.yml), in addition to the built-in ones."
     )
     worker_name: str = Field(
         default="",
-        description="This engine's name in its consumer group; the same after a restart, and no two running alike. "
-        "Default: the host's name and TOUCHLINE_HTTP_PORT.",
+        description="Name of this engine in its consumer group. Keep it over restarts; two running engines must have "
+        "different names. Default: the host's name and TOUCHLINE_HTTP_PORT.",
     )
     batch_records: int = Field(
-        default=12_000, ge=1, le=100_000, description="Touchpoints of one partition folded in one transaction, at most."
+        default=12_000,
+        ge=1,
+        le=100_000,
+        description="Maximum touchpoints of a partition folded in one transaction.",
     )
     cached_customers: int = Field(
-        default=40_000, ge=100, description="Customers an engine process keeps in memory, over all its partitions."
+        default=40_000, ge=100, description="Maximum customers in memory, over all partitions of a process."
     )
-    checkpoint_every: int = Field(
-        default=500, ge=10, description="Touchpoints of a customer between two checkpoints of their stages."
+    checkpoint_every: int = Field(default=500, ge=10, description="Touchpoints of a customer between two checkpoints.")
+    outcomes_kept_days: int = Field(
+        default=90,
+        ge=1,
+        description="Days for which /v1/touchpoints/{source}/{id} reports duplicates, refusals and erasures.",
+    )
+    shared_key_limit: int = Field(
+        default=SHARED_KEY_LIMIT,
+        ge=1,
+        le=1000,
+        description="Different customers that may name one anonymous id, e-mail address or external id. A key that "
+        "more of them name is shared (a placeholder address, an office device): it links nobody, and is listed at "
+        "/v1/identity-conflicts. Every different key counts as one: known customers, addresses, anonymous ids and "
+        "external ids.",
+    )
+    publish_token: SecretStr = Field(
+        default=SecretStr(""), description="API token with which `publish` and `diff` ask the engine at `--url`."
     )
     erasure_secret: SecretStr = Field(
         default=SecretStr(""),
         description="Secret of the keyed hashes that remember erased customers. Default: one made at the first start "
-        "and kept in the database.",
+        "and kept in the database. It can't change after the first erasure.",
     )
 
     def names_wanted(self) -> tuple[str, ...]:
-        """The names in ``lifecycles``; empty when it was left out."""
+        """The names in ``lifecycles``; empty by default."""
         return tuple(dict.fromkeys(name for name in (part.strip() for part in self.lifecycles.split(",")) if name))
 
     def worker(self, index: int = 0) -> str:
@@ -53,5 +73,5 @@ class StageEngineSettings(ServiceSettings):
 
     @property
     def schema_name(self) -> str:
-        """The PostgreSQL schema of this deployment: another topic prefix is another deployment, with its own tables."""
+        """The PostgreSQL schema of this deployment. Each topic prefix is a deployment with its own tables."""
         return schema_of(self, SCHEMA)

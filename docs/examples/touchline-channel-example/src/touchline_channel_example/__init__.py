@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from touchline_notifier.core.channel import Attempt, Delivered, Delivery, Retry
-from touchline_notifier.core.endpoints import Endpoint
+from touchline_notifier.core.delivery.channel import Attempt, Delivered, Delivery, Retry
+from touchline_notifier.core.delivery.endpoints import Endpoint
 
 
 class LogbookChannel:

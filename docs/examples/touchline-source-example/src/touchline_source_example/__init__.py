@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from touchline_ingest.core.sources.interface import (
-    Reading,
-    Refused,
+    ReadResult,
     Request,
+    RequestRejection,
     SourceConfig,
     TouchpointDraft,
     Understood,
@@ -28,12 +28,14 @@ class Pollbox:
         """A secret is needed."""
         return [] if any(config.secrets) else ["secret: is missing; copy it from Pollbox under Settings, Webhooks"]
 
-    def read(self, request: Request, config: SourceConfig, now: datetime) -> Reading:
+    def read(self, request: Request, config: SourceConfig, now: datetime) -> ReadResult:
         """Prove the request genuine, then read each answer on its own."""
         given = request.headers.get("x-pollbox-signature", "").encode()
         expected = [hmac.new(secret.encode(), request.body, "sha256") for secret in config.secrets if secret]
         if not any(hmac.compare_digest(given, mac.hexdigest().encode()) for mac in expected):
-            return Refused(401, "signature not valid", "X-Pollbox-Signature doesn't match the body under this secret.")
+            return RequestRejection(
+                401, "signature not valid", "X-Pollbox-Signature doesn't match the body under this secret."
+            )
         try:
             answers = json.loads(request.body)
         except ValueError as error:

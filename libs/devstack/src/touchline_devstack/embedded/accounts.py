@@ -1,4 +1,5 @@
-"""PostgreSQL refuses to run as root. Root therefore runs it as `nobody`, who exists everywhere and owns nothing."""
+"""PostgreSQL refuses to run as root. Root therefore runs it as the user `nobody`, which exists everywhere and owns
+nothing."""
 
 from __future__ import annotations
 

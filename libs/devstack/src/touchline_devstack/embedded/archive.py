@@ -2,7 +2,7 @@
 
 On two busy cores the broker answers about 3 s after its start with it and 5 to 7 s without (JVM's class data sharing,
 which changes nothing afterwards). It is made once, after the download, from a throw-away broker; it depends on the
-Java and on the jars. Without it everything works, so a failure to make it is told and no more.
+Java and on the jars. Without it everything works, so a failure to create it is only reported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from touchline_devstack.embedded.kafka import KafkaRuntime, KafkaServer
 from touchline_devstack.embedded.locks import exclusive_lock
 from touchline_devstack.embedded.state import ServerState
 from touchline_devstack.errors import DevstackError
-from touchline_devstack.narrate import Narrator
+from touchline_devstack.progress import Narrator
 
 _QUIET = ("-Xshare:auto", "-Xlog:cds=off", "-Xlog:cds*=off")
 
@@ -34,7 +34,7 @@ def kafka_runtime(jars: JarCache, narrator: Narrator) -> KafkaRuntime:
     if not archive.exists() and not failed.exists():
         with exclusive_lock(jars.folder / "lock", 900, narrator.say):
             if not archive.exists() and not failed.exists():
-                narrator.say("teaching Java Kafka's classes, for faster starts (a few seconds, once for this user)")
+                narrator.say("archiving Kafka's classes for faster starts (a few seconds, once for this user)")
                 try:
                     _make(archive, runtime)
                 except (DevstackError, OSError, subprocess.SubprocessError) as error:

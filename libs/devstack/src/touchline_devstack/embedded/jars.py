@@ -1,7 +1,7 @@
 """Kafka's jars: downloaded once for a user, checked against the lock, then used by every clone, offline too.
 
     <cache>/kafka-4.3.1-<digest of the lock>/*.jar
-    <cache>/kafka-4.3.1-<digest of the lock>/complete.json    written last: without it the folder is a torso
+    <cache>/kafka-4.3.1-<digest of the lock>/complete.json    written last: without it the folder is incomplete
 
 The jars and their digests are pinned in `kafka_jars.lock`. They come by Maven coordinate through jgo; when jgo can't,
 `mvn` is asked.
@@ -23,7 +23,7 @@ from xml.sax.saxutils import escape
 
 from touchline_devstack.embedded.locks import exclusive_lock
 from touchline_devstack.errors import DownloadError
-from touchline_devstack.narrate import Narrator
+from touchline_devstack.progress import Narrator
 
 KAFKA_VERSION = "4.3.1"
 _COMPLETE = "complete.json"

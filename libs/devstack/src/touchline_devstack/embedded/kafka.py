@@ -118,7 +118,7 @@ class KafkaServer(EmbeddedServer):
             raise ServerError(f"Kafka's storage could not be formatted. The end of {self.log}:\n{tail(self.log)}")
 
     def _configuration(self) -> str:
-        """server.properties, written anew at each start: the ports may have changed."""
+        """server.properties, written at each start because the ports may have changed."""
         settings = {
             "process.roles": "broker,controller",
             "node.id": 1,
@@ -128,7 +128,7 @@ class KafkaServer(EmbeddedServer):
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": self._data,
-            # A topic that nobody declared is a mistake to be seen, not to be covered up.
+            # An undeclared topic is a mistake, so it must fail.
             "auto.create.topics.enable": "false",
             # One node, so one copy; few internal partitions, so that the first consumer doesn't wait for fifty.
             "offsets.topic.replication.factor": 1,

@@ -14,7 +14,7 @@ from touchline_devstack.errors import FolderBusyError
 
 @contextmanager
 def exclusive_lock(path: Path, timeout: float, say: Callable[[str], None] = lambda _text: None) -> Iterator[None]:
-    """Hold `path` alone; wait up to `timeout` seconds for whoever holds it. Raises FolderBusyError after that.
+    """Hold `path` alone; wait up to `timeout` seconds for the process that holds it. Raises FolderBusyError after that.
 
     `say` is told, once, when there is somebody to wait for.
 

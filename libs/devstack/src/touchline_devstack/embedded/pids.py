@@ -1,4 +1,4 @@
-"""Processes that outlive the one that started them, found again without ever mistaking a stranger for them.
+"""Processes that outlive the one that started them, found again without ever confusing them with another process.
 
 A pid alone proves nothing: pids are used again. A process is ours when its pid, its start time and the marker (an
 absolute path in our folder that only our server has among its arguments) all agree.
@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from touchline_devstack.embedded.accounts import Account
 
@@ -32,7 +32,7 @@ class ProcessIdentity:
     marker: str
 
     def find(self) -> psutil.Process | None:
-        """The live process, or None when it ended, is a zombie, or the pid is somebody else's by now."""
+        """The live process, or None when it ended, is a zombie, or the pid belongs to another process by now."""
         try:
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.started_at) > _START_TIME_TOLERANCE:
@@ -61,7 +61,7 @@ class ProcessIdentity:
 
     def wait_gone(self, timeout: float) -> bool:
         """Wait up to `timeout` seconds for it to end. True when it has."""
-        # Not psutil's wait(): it waits for whoever reaps the zombie, which in a container may take a while.
+        # Not psutil's wait(): it waits until the zombie is reaped, which in a container may take a while.
         deadline = time.monotonic() + timeout
         while self.is_alive():
             if time.monotonic() > deadline:
@@ -139,7 +139,7 @@ def launch(
 ) -> ProcessIdentity:
     """Start `command` in a session of its own, its output appended to `log`, and forget it.
 
-    A shell in between starts it and ends, so the server is nobody's child: it outlives us, it leaves us no zombie, and
+    A shell in between starts it and ends, so the server is not our child: it outlives us, it leaves no zombie, and
     Ctrl-C on our terminal doesn't reach it. `account` is the user it runs as (only root can name one).
     """
     log.parent.mkdir(parents=True, exist_ok=True)

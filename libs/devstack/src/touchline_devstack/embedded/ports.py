@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 import socket
 from collections.abc import Collection
 
@@ -42,7 +42,8 @@ def free_port(remembered: int | None = None, avoid: Collection[int] = ()) -> int
     if remembered is not None and remembered not in avoid and is_free(remembered):
         return remembered
     for _ in range(1_000):
-        port = random.randint(_LOWEST, _HIGHEST)  # noqa: S311 - no secret
+        # Not from the module `random`: pytest-randomly seeds it alike in every process of a test run.
+        port = _LOWEST + secrets.randbelow(_HIGHEST - _LOWEST + 1)
         if port not in avoid and is_free(port):
             return port
     raise OSError(f"no free TCP port between {_LOWEST} and {_HIGHEST} on {LOOPBACK}")

@@ -1,4 +1,4 @@
-"""PostgreSQL 18 from the wheel, driven by its own binaries, so that it outlives whoever started it.
+"""PostgreSQL 18 from the wheel, driven by its own binaries, so that it outlives the process that started it.
 
 It listens on 127.0.0.1 alone, and asks for a password (SCRAM) that is drawn per folder and kept in the folder's state
 file: every user of a machine can reach the loopback interface, and a superuser of PostgreSQL can run programs as its
@@ -25,8 +25,8 @@ from touchline_devstack.embedded.pids import ProcessIdentity, launch, working_in
 from touchline_devstack.embedded.server import EmbeddedServer, tail
 from touchline_devstack.embedded.state import ServerState
 from touchline_devstack.errors import ServerError
-from touchline_devstack.narrate import Narrator
 from touchline_devstack.probes import postgres_trouble
+from touchline_devstack.progress import Narrator
 
 USER = "touchline"
 DATABASE = "touchline"
@@ -81,7 +81,7 @@ class PostgresServer(EmbeddedServer):
         elif self.state.password is None:
             raise ServerError(
                 f"{self._data} has a database but the folder's state, with its password, is gone. "
-                "Remove the folder to begin anew."
+                "Remove the folder to start again."
             )
 
     def choose_ports(self) -> list[int]:
@@ -127,7 +127,7 @@ class PostgresServer(EmbeddedServer):
         The collation is C.UTF-8 of PostgreSQL's own provider: the same on every machine.
         """
         self.state.password = secrets.token_urlsafe(18)
-        self.remember()  # first: a cluster whose password nobody knows is lost
+        self.remember()  # first: a cluster without a known password is lost
         fresh = self._data.with_name("postgres.new")
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.rmtree(self._data, ignore_errors=True)
@@ -165,10 +165,10 @@ class PostgresServer(EmbeddedServer):
         fresh.rename(self._data)
 
     def _remove_stale_pid_file(self) -> None:
-        """After kill -9, postmaster.pid names a pid that may be anybody's by now; we know that ours is dead.
+        """After kill -9, postmaster.pid names a pid that may belong to any process by now; ours is dead.
 
         A backend that outlived its postmaster for a moment still has the shared memory: wait for it, since two
-        generations on the same files would be the end of them.
+        generations on the same files would corrupt them.
         """
         deadline = time.monotonic() + 20
         while backends := working_in(self._data, self.process_name):

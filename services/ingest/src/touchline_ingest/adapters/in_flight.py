@@ -1,10 +1,10 @@
-"""A bound on what waits for Kafka at once, so that an outage costs a known amount of memory."""
+"""A limit on the records that wait for Kafka at once, so that an outage costs a bounded amount of memory."""
 
-from touchline_ingest.adapters.publisher import Overloaded
+from touchline_ingest.application.ports import Overloaded
 
 
 class InFlight:
-    """Counts records and bytes between being taken and being settled."""
+    """Counts the records and bytes that are accepted and not settled yet."""
 
     __slots__ = ("_most_bytes", "_most_records", "bytes", "records")
 
@@ -15,9 +15,9 @@ class InFlight:
         self.bytes = 0
 
     def take(self, records: int, size: int) -> None:
-        """Make room, or refuse.
+        """Reserve room, or refuse.
 
-        What is larger than the whole bound is let through when nothing else is there: it could never pass otherwise.
+        A request larger than the whole limit is accepted when nothing else is in flight; otherwise it could never pass.
 
         Raises:
             Overloaded: there is no room.
@@ -32,6 +32,6 @@ class InFlight:
         self.bytes += size
 
     def release(self, records: int, size: int) -> None:
-        """They are settled."""
+        """Free the room of settled records."""
         self.records -= records
         self.bytes -= size

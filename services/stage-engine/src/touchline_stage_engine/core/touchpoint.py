@@ -1,7 +1,6 @@
-"""One thing a customer did, or the company did towards them, as the fold sees it.
+"""A touchpoint as it is folded: one thing that a customer did, or that the company did towards them.
 
-Every time in the core is an int: microseconds since the epoch, UTC. Nothing here validates: the shell hands over only
-what passed the contract's checks.
+Every time in the core is an int: microseconds since the epoch, UTC. The values have passed the contract's checks.
 """
 
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ Order: TypeAlias = tuple[int, str, str]
 class Touchpoint:
     """A touchpoint; `occurred_at` and `received_at` in microseconds since the epoch.
 
-    Mutable only because a frozen dataclass costs three times as much to build on the hot path: nobody changes one.
+    It is never changed. It is not frozen because building a frozen dataclass takes three times as long.
     """
 
     occurred_at: int
@@ -31,5 +30,5 @@ class Touchpoint:
 
     @property
     def order(self) -> Order:
-        """Where it sorts among one customer's touchpoints."""
+        """The sort key among one customer's touchpoints."""
         return (self.occurred_at, self.id, self.source)

@@ -7,7 +7,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from touchline_runtime.yaml_text import read_document
+from touchline_runtime.yaml.text import read_document
 
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _BETWEEN_WORDS = re.compile(r"[^A-Za-z0-9]+")
@@ -49,14 +49,19 @@ class EventNames:
 
         An override may be written exactly as sent, or in any other spelling of the name.
         """
-        spelt = snake_case(name)
-        if overrides:
-            found = overrides.get(name)
-            if not isinstance(found, str):
-                found = next((to for other, to in overrides.items() if _configured(str(other)) == spelt), None)
-            if isinstance(found, str):
-                return found
-        return self._types.get(spelt)
+        found = self.own(name, overrides)
+        return self._types.get(snake_case(name)) if found is None else found
+
+    @staticmethod
+    def own(name: str, overrides: Mapping[str, Any] | None) -> str | None:
+        """The type that a source's own ``events`` map a name to, or None."""
+        if not overrides:
+            return None
+        found = overrides.get(name)
+        if not isinstance(found, str):
+            spelt = snake_case(name)
+            found = next((to for other, to in overrides.items() if _configured(str(other)) == spelt), None)
+        return found if isinstance(found, str) else None
 
     def type_of(self, name: str, overrides: Mapping[str, Any] | None = None) -> str:
         """The type of an event name: as mapped, else the name in snake_case."""
@@ -64,9 +69,11 @@ class EventNames:
 
     def type_of_typed(self, name: str, overrides: Mapping[str, Any] | None = None) -> str:
         """The type of a name that is a type already (CloudEvents): as mapped, else as it is where that is allowed."""
-        mapped = self.lookup(name, overrides)
-        if mapped:
-            return mapped
+        return self.lookup(name, overrides) or self.as_type(name)
+
+    @staticmethod
+    def as_type(name: str) -> str:
+        """The type of a name that is mapped to none: as it is where that is allowed, else in snake_case."""
         return name if TYPE_NAME.fullmatch(name) else snake_case(name)
 
 

@@ -1,7 +1,7 @@
 """From a vendor's events to touchpoint types: the table that ships, and the company's own over it.
 
-What no table knows is kept under its own name as *outbound*: it neither wakes a customer nor moves anybody until
-somebody says what it means.
+What no table knows is kept under its own name as *outbound*: it is no activity and moves no customer until an operator
+maps it.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from touchline_schemas.touchpoint_types import STANDARD_TYPES
 from touchline_ingest.core.mapping.event_names import snake_case
 
 
-class Meant(NamedTuple):
+class Meaning(NamedTuple):
     """A touchpoint type, and its channel and direction where they are not what the type has by default (else None)."""
 
     type: str
@@ -27,7 +27,7 @@ def meaning(
     channel: str,
     *,
     fallback: str | None = None,
-) -> Meant:
+) -> Meaning:
     """What an event means.
 
     Args:
@@ -43,6 +43,6 @@ def meaning(
             found = table.get(name)
             if isinstance(found, str):
                 if found in STANDARD_TYPES:
-                    return Meant(found, None, None)
-                return Meant(found, channel, "inbound" if chosen_by_company else "outbound")
-    return Meant(fallback or snake_case(names[-1]), channel, "outbound")
+                    return Meaning(found, None, None)
+                return Meaning(found, channel, "inbound" if chosen_by_company else "outbound")
+    return Meaning(fallback or snake_case(names[-1]), channel, "outbound")

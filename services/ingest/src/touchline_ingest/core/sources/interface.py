@@ -4,7 +4,7 @@ A source is pure. It holds no clock, opens no connection and keeps no state: the
 configuration and the time, and acts on the value that comes back::
 
     Understood        publish the drafts, dead-letter what was unreadable, then answer
-    Refused           answer so; nothing is published
+    RequestRejection           answer so; nothing is published
     NeedsCertificate  fetch it (https, no redirect, small, short time), then ask again with it
 
 A package adds a source of its own through the entry point group ``touchline.sources``; see ``docs/sources.md``.
@@ -112,7 +112,7 @@ class Understood:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RequestRejection:
     """The request is not taken.
 
     Attributes:
@@ -137,9 +137,9 @@ class NeedsCertificate:
     url: str
 
 
-Reading: TypeAlias = Understood | Refused | NeedsCertificate
+ReadResult: TypeAlias = Understood | RequestRejection | NeedsCertificate
 
-TOKEN_USED = Refused(
+TOKEN_USED = RequestRejection(
     401,
     "webhook replayed",
     "This request's single-use token was accepted before. Nothing is lost: the first delivery was taken.",
@@ -157,8 +157,8 @@ class Source(Protocol):
     def check(self, config: SourceConfig) -> Sequence[str]:
         """What is wrong with a configuration and what to write instead; empty when it is sound."""
 
-    def read(self, request: Request, config: SourceConfig, now: datetime) -> Reading:
-        """Read one request. Never raises, whatever the bytes.
+    def read(self, request: Request, config: SourceConfig, now: datetime) -> ReadResult:
+        """Read one request. Never raises, for any bytes.
 
         Args:
             now: aware, the time of receipt; signatures are too old or from the future by it.

@@ -7,33 +7,35 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
 
-from touchline_ingest.core.sources.interface import Refused, SourceConfig
+from touchline_runtime.http.credentials import basic_text
+
+from touchline_ingest.core.sources.interface import RequestRejection, SourceConfig
 
 TOLERANCE = timedelta(minutes=5)
 
 
-def not_genuine(detail: str) -> Refused:
+def not_genuine(detail: str) -> RequestRejection:
     """The refusal of a request whose signature is absent or wrong."""
-    return Refused(401, "signature not valid", detail)
+    return RequestRejection(401, "signature not valid", detail)
 
 
-def wrong_age(sent_at: datetime | None, now: datetime, tolerance: timedelta = TOLERANCE) -> Refused | None:
+def wrong_age(sent_at: datetime | None, now: datetime, tolerance: timedelta = TOLERANCE) -> RequestRejection | None:
     """The refusal of a request that was signed too long ago, or in the future; None when its age is right.
 
-    A signed request proves who wrote it, not when it was sent: an old one may be somebody's recording.
+    A signed request proves who wrote it, not when it was sent: an old one may be a replayed recording.
     """
     if sent_at is None:
-        return Refused(401, "timestamp not valid", "The signed timestamp is missing or not a Unix time.")
+        return RequestRejection(401, "timestamp not valid", "The signed timestamp is missing or not a Unix time.")
     age = now - sent_at
     if age > tolerance:
-        return Refused(
+        return RequestRejection(
             401,
             "request too old",
             f"It was signed {_words(age)} ago, and {_words(tolerance)} is allowed: a replay, or one of the two clocks "
             "is wrong. Check this machine's clock; the sender's next attempt carries a new timestamp.",
         )
     if -age > tolerance_ahead(tolerance):
-        return Refused(
+        return RequestRejection(
             401,
             "request from the future",
             f"Its timestamp is {_words(-age)} ahead of this machine's clock: one of the two clocks is wrong.",
@@ -42,7 +44,7 @@ def wrong_age(sent_at: datetime | None, now: datetime, tolerance: timedelta = TO
 
 
 def tolerance_ahead(tolerance: timedelta) -> timedelta:
-    """How far ahead a sender's clock may be: never more than five minutes, however old a request may be."""
+    """How far ahead a sender's clock may be: never more than five minutes."""
     return min(tolerance, TOLERANCE)
 
 
@@ -113,24 +115,12 @@ def same_secret(given: str, expected: Iterable[str]) -> bool:
     return any_matches((sha256(secret.encode()).digest() for secret in expected if secret), (offered,))
 
 
-def basic_credentials(headers: Mapping[str, str]) -> str | None:
-    """``user:password`` of an ``Authorization: Basic`` header, or None."""
-    scheme, _, value = headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return None
-    decoded = from_base64(value.strip())
-    try:
-        return None if decoded is None else decoded.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def wrong_credentials(headers: Mapping[str, str], config: SourceConfig, where: str) -> Refused | None:
+def wrong_credentials(headers: Mapping[str, str], config: SourceConfig, where: str) -> RequestRejection | None:
     """The refusal of a request without the source's Basic credentials (its secrets, ``user:password``), else None."""
-    given = basic_credentials(headers)
+    given = basic_text(headers.get("authorization", ""))
     if given is not None and same_secret(given, config.secrets):
         return None
-    return Refused(
+    return RequestRejection(
         401,
         "credentials not valid",
         f"Basic credentials are {'wrong' if given else 'missing'}: {where}",

@@ -1,6 +1,6 @@
 """All sources by kind: those that ship, and those that packages add (entry point group ``touchline.sources``).
 
-A package that can't be loaded costs nobody else anything: its kind is known to be broken, with the reason, and a
+A package that can't be loaded does not affect the others: its kind is known to be broken, with the reason, and a
 sources file that uses it is refused with that reason.
 """
 
@@ -9,26 +9,26 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from touchline_ingest.core.sources.cloudevents import CloudEvents
-from touchline_ingest.core.sources.hubspot import HubSpot
+from touchline_ingest.core.sources.crm.hubspot import HubSpot
+from touchline_ingest.core.sources.crm.pipedrive import Pipedrive
+from touchline_ingest.core.sources.crm.salesforce import Salesforce
 from touchline_ingest.core.sources.interface import (
     NeedsCertificate,
-    Reading,
-    Refused,
+    ReadResult,
     Request,
+    RequestRejection,
     Source,
     SourceConfig,
     Understood,
 )
-from touchline_ingest.core.sources.mailgun import Mailgun
-from touchline_ingest.core.sources.pipedrive import Pipedrive
-from touchline_ingest.core.sources.postmark import Postmark
-from touchline_ingest.core.sources.salesforce import Salesforce
-from touchline_ingest.core.sources.segment import Segment
-from touchline_ingest.core.sources.sendgrid import SendGrid
-from touchline_ingest.core.sources.ses import Ses
-from touchline_ingest.core.sources.standard_webhooks import StandardWebhooks
-from touchline_ingest.core.sources.stripe import Stripe
+from touchline_ingest.core.sources.mail.mailgun import Mailgun
+from touchline_ingest.core.sources.mail.postmark import Postmark
+from touchline_ingest.core.sources.mail.sendgrid import SendGrid
+from touchline_ingest.core.sources.mail.ses import Ses
+from touchline_ingest.core.sources.payments.stripe import Stripe
+from touchline_ingest.core.sources.standard.cloudevents import CloudEvents
+from touchline_ingest.core.sources.standard.segment import Segment
+from touchline_ingest.core.sources.standard.standard_webhooks import StandardWebhooks
 
 ENTRY_POINT_GROUP = "touchline.sources"
 
@@ -103,7 +103,7 @@ def build_registry(plug_ins: Iterable[PlugIn] = ()) -> Registry:
     for plug_in in plug_ins:
         kind = plug_in.name
         if kind in shipped:
-            # The built-in goes on working.
+            # The built-in source keeps working.
             broken[kind] = BrokenSource(kind, f"{plug_in.value} has the name of a kind that ships: give it another")
             continue
         if kind in sources:
@@ -124,7 +124,7 @@ def _load(plug_in: PlugIn) -> Source | BrokenSource:
     try:
         loaded = plug_in.load()
         source = loaded() if isinstance(loaded, type) else loaded
-    except Exception as error:  # whatever somebody else's module raises, the others go on
+    except Exception as error:  # an error in one package's module does not affect the others
         return BrokenSource(plug_in.name, f"{plug_in.value} fails to load: {type(error).__name__}: {error}")
     if not isinstance(source, Source):
         return BrokenSource(plug_in.name, f"{plug_in.value} has no kind, check and read: it is no source")
@@ -147,19 +147,19 @@ class Guarded:
         except Exception as error:
             return [f"kind: {self.kind!r} fails to check its settings: {type(error).__name__}: {error}"]
 
-    def read(self, request: Request, config: SourceConfig, now: datetime) -> Reading:
+    def read(self, request: Request, config: SourceConfig, now: datetime) -> ReadResult:
         """What the source reads; 503 when it raises or returns something else, so that the sender tries again."""
         try:
             reading: object = self._source.read(request, config, now)
         except Exception as error:
             return _failed(f"{type(error).__name__}: {error}")
-        if isinstance(reading, Understood | Refused | NeedsCertificate):
+        if isinstance(reading, Understood | RequestRejection | NeedsCertificate):
             return reading
         return _failed(f"read() returned {type(reading).__name__}")
 
 
-def _failed(cause: str) -> Refused:
-    return Refused(
+def _failed(cause: str) -> RequestRejection:
+    return RequestRejection(
         503,
         "source failed",
         "The source's reader failed; nothing was taken. Send it again.",

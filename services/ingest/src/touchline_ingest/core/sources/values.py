@@ -1,7 +1,7 @@
 """Reading values out of what others send: JSON, times, identifiers. Nothing here trusts a shape.
 
 A reader of one event raises ``UnreadableError`` with the reason; ``understand`` turns that into an ``Unreadable`` with
-the event's bytes, so that its neighbours are not held up.
+the event's bytes, so that the other events are not delayed.
 """
 
 import math
@@ -13,14 +13,18 @@ from typing import Any
 from uuid import uuid5
 
 import orjson
+from touchline_schemas.identity import is_placeholder_key
 from touchline_schemas.ids import TOUCHPOINT_NAMESPACE
+from touchline_schemas.placeholders import is_placeholder_email
+from touchline_schemas.times import read_time
 
-from touchline_ingest.core.decoding import parse
-from touchline_ingest.core.refusals import NotReadable
 from touchline_ingest.core.sources.interface import Reply, TouchpointDraft, Understood, Unreadable
+from touchline_ingest.core.touchpoints.decoding import parse
+from touchline_ingest.core.touchpoints.refusals import NotReadable
 
 MAX_ID = 128
 _EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
+_UNIX = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 _NAMED_EMAIL = re.compile(r"[^<>]*<([^@\s<>]+@[^@\s<>]+)>\s*")
 
 
@@ -77,18 +81,31 @@ def as_text(value: Any) -> str | None:
     return None
 
 
+def as_identifier(value: Any) -> str | None:
+    """`as_text` of an id; None also for a placeholder (``undefined``, ``null``, zeros)."""
+    text = as_text(value)
+    return None if text is None or is_placeholder_key(text) else text
+
+
 def as_email(value: Any) -> str | None:
-    """An address out of ``ada@example.org`` or ``Ada <ada@example.org>``; None when it is no address."""
+    """An address out of ``ada@example.org`` or ``Ada <ada@example.org>``; None when it is none, or a placeholder."""
     if not isinstance(value, str) or len(value) > 1000:
         return None
     found = _NAMED_EMAIL.fullmatch(value)
     address = found[1] if found else value.strip()
-    return address if len(address) <= 254 and _EMAIL.fullmatch(address) else None
+    if len(address) > 254 or not _EMAIL.fullmatch(address) or is_placeholder_email(address):
+        return None
+    return address
 
 
 def from_unix(value: Any, *, per_second: int = 1) -> datetime | None:
-    """The time of a Unix timestamp, a number or its text, in seconds (or in 1/``per_second`` of one); None if none."""
+    """The time of a Unix timestamp, a number or its text, in seconds (or in 1/``per_second`` of one); None if none.
+
+    A text is plain digits with an optional fraction: other spellings of a number (``1e9``, ``1_000``) are none.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and _UNIX.fullmatch(value) is None:
         return None
     try:
         seconds = float(value) / per_second
@@ -104,9 +121,8 @@ def from_rfc3339(value: Any) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        moment = datetime.fromisoformat(value.strip())
-        return None if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+        return read_time(value)
+    except ValueError:
         return None
 
 

@@ -1,6 +1,6 @@
 """Which addresses a webhook may be sent to: the public internet, and what an operator allows by name.
 
-A webhook's URL is somebody's input, so without a filter it could make this process knock on doors inside our own
+A webhook's URL is an operator's input, so without a filter it could make this process connect to servers inside our own
 network (server-side request forgery). The filter looks at the *resolved* address, at dial time: a name can point
 anywhere, and somewhere else a second later.
 """
@@ -49,7 +49,7 @@ _GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedAddress:
     """An address that nothing is sent to."""
 
     address: Address
@@ -68,7 +68,7 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
-def refusal(address: Address, allowed: Iterable[Network] = ()) -> Refused | None:
+def refusal(address: Address, allowed: Iterable[Network] = ()) -> RefusedAddress | None:
     """Why nothing may be sent to an address, or None when it may."""
     # ::ffff:10.0.0.1 is 10.0.0.1 to the kernel that dials it.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
@@ -77,16 +77,16 @@ def refusal(address: Address, allowed: Iterable[Network] = ()) -> Refused | None
         return None
     for network, why in _REFUSED:
         if network.version == dialled.version and dialled in network:
-            return Refused(dialled, why)
+            return RefusedAddress(dialled, why)
     if dialled.version == 6 and dialled not in _GLOBAL_IPV6:
-        return Refused(dialled, "outside global unicast")
+        return RefusedAddress(dialled, "outside global unicast")
     return None
 
 
-def choose(resolved: Sequence[str], allowed: Sequence[Network]) -> tuple[list[Address], list[Refused]]:
-    """Part what a name resolved to into what may be dialled, in the resolver's order, and what may not."""
+def choose(resolved: Sequence[str], allowed: Sequence[Network]) -> tuple[list[Address], list[RefusedAddress]]:
+    """Split resolved addresses into those that may be dialled, in the resolver's order, and those that may not."""
     may: list[Address] = []
-    not_: list[Refused] = []
+    not_: list[RefusedAddress] = []
     for text in resolved:
         # A link-local address comes with its zone (fe80::1%eth0).
         address = ipaddress.ip_address(text.partition("%")[0])

@@ -1,7 +1,7 @@
 """The circuit breaker of an endpoint, as a pure state machine.
 
-An endpoint that fails again and again is left alone for a while, so that its deliveries wait at no cost to the others
-and to the endpoint itself. They keep their attempts while they wait: only what was really tried counts.
+An endpoint that fails repeatedly gets no deliveries for a while, so that its deliveries cost neither the others nor the
+endpoint itself. They keep their attempts while they wait: only real attempts count.
 
     state      event      next       what it means
     ---------  ---------  ---------  ---------------------------------------------------------------
@@ -38,7 +38,7 @@ class Policy:
     throttle_pause: timedelta = timedelta(seconds=5)
     disable_after: timedelta = timedelta(hours=120)
     disable_at_least: int = 20
-    """Failures in a row that disabling needs beside the time: a quiet endpoint with two failures is not proven dead."""
+    """Failures in a row that disabling needs beside the time: two failures of a rarely used endpoint are not enough."""
 
 
 POLICY = Policy()
@@ -46,12 +46,13 @@ POLICY = Policy()
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """What is known of an endpoint's health. It is a row in the database: it survives a restart.
+    """An endpoint's state. It is a row in the database, so it survives a restart.
 
     Attributes:
         failures: in a row, since the last success; each beyond the threshold doubles the pause.
         open_until: no delivery goes out before it (open), or when the probe is given up for lost (half_open).
         failing_since: the first failure in a row.
+        failing: the deliveries that failed in a row, each counted once while the breaker is closed.
         reason: why it is disabled, for people.
     """
 
@@ -60,6 +61,7 @@ class Breaker:
     open_until: datetime | None = None
     failing_since: datetime | None = None
     reason: str | None = None
+    failing: tuple[str, ...] = ()
 
     def allows(self, now: datetime) -> bool:
         """Whether a delivery may be claimed for this endpoint now."""
@@ -67,11 +69,11 @@ class Breaker:
             return True
         if self.state == "disabled":
             return False
-        # A half-open endpoint has its probe out; when the probe's time is over (its worker died), another may go.
+        # A half-open endpoint has one probe under way. When its time is over (the worker died), another may be sent.
         return self.open_until is None or self.open_until <= now
 
     def claimed(self, now: datetime, probe_until: datetime) -> "Breaker":
-        """A delivery was taken for sending. Out of a pause it is the probe, and the only one until ``probe_until``.
+        """A delivery was claimed. After a pause it is the probe, and the only one until ``probe_until``.
 
         Raises:
             ValueError: the breaker doesn't allow it now.
@@ -83,15 +85,23 @@ class Breaker:
         return replace(self, state="half_open", open_until=probe_until)
 
     def succeeded(self) -> "Breaker":
-        """A delivery arrived."""
+        """A delivery succeeded."""
         return self if self.state == "disabled" else Breaker()
 
-    def failed(self, now: datetime, reason: str, policy: Policy = POLICY) -> "Breaker":
-        """A delivery failed: no answer, or one that is not 2xx."""
+    def failed(self, now: datetime, reason: str, policy: Policy = POLICY, *, delivery: str | None = None) -> "Breaker":
+        """A delivery failed: no answer, or one that is not 2xx.
+
+        Args:
+            delivery: which one. The attempts of a single delivery can't open the breaker: what one message causes
+                (a receiver that crashes over a customer's name) is no news of the endpoint.
+        """
         if self.state in ("disabled", "open"):
             return self
+        if self.state == "closed" and delivery is not None and delivery in self.failing:
+            return self
         since = self.failing_since or now
-        counted = replace(self, failures=self.failures + 1, failing_since=since)
+        failing = self.failing if delivery is None else (*self.failing, delivery)[-policy.disable_at_least :]
+        counted = replace(self, failures=self.failures + 1, failing_since=since, failing=failing)
         if now - since >= policy.disable_after and counted.failures >= policy.disable_at_least:
             hours = policy.disable_after // timedelta(hours=1)
             return counted._disabled(f"failing for more than {hours} hours; the last: {reason}")
@@ -102,7 +112,7 @@ class Breaker:
     def throttled(
         self, now: datetime, reason: str, retry_after: timedelta | None = None, policy: Policy = POLICY
     ) -> "Breaker":
-        """The endpoint asks for less (429, or a gateway in front of it that is out of breath: 502, 504)."""
+        """The endpoint asks for fewer requests (429, or an overloaded gateway in front of it: 502, 504)."""
         after = self.failed(now, reason, policy)
         if after.state == "disabled":
             return after
@@ -118,11 +128,11 @@ class Breaker:
         return replace(after, state="open", open_until=until)
 
     def gone(self, reason: str) -> "Breaker":
-        """The endpoint answered 410: it wants no more."""
+        """The endpoint answered 410: it accepts no more deliveries."""
         return self._disabled(reason)
 
     def enabled(self) -> "Breaker":
-        """An operator opens it again."""
+        """An operator enables it again."""
         return Breaker()
 
     def _opened(self, now: datetime, pause: timedelta) -> "Breaker":

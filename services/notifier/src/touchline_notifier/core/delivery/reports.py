@@ -1,14 +1,14 @@
-"""What is published of an action once its delivery is over: the action's event, and a touchpoint on the customer's
-timeline. The touchpoint comes from source ``notifier``, so it enters nobody and triggers no rule.
+"""What is published when an action's delivery is finished: the action's event, and a touchpoint on the customer's
+timeline. The touchpoint comes from source ``notifier``, so it enters no customer and triggers no rule.
 """
 
 from datetime import datetime
 
-from touchline_schemas.actions import Action
+from touchline_schemas.events.actions import Action
 from touchline_schemas.touchpoint import Touchpoint
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE
 
-from touchline_notifier.core.outgoing import Outgoing, action_event, touchpoint_event
+from touchline_notifier.core.decisions.outbox_records import Outgoing, action_event, touchpoint_event
 
 _TYPES = {"sent": {"email": "email_delivered"}, "failed": {}}
 _TYPE = {"sent": "contacted", "failed": "contact_failed"}

@@ -19,10 +19,10 @@ SCHEDULE: tuple[timedelta, ...] = (
 """The delay before each attempt, counted from the attempt before: ten attempts over a little more than three days."""
 
 JITTER = 0.2
-"""A delay is lengthened by up to this share, so that what failed together doesn't come back together."""
+"""A delay is lengthened by up to this share, so that deliveries that failed together are not retried together."""
 
 LONGEST_WAIT = timedelta(hours=24)
-"""A receiver may ask for patience, but not for more than this."""
+"""The longest ``Retry-After`` that is respected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class TryAt:
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
+class OutOfAttempts:
     """Every attempt of the schedule has failed."""
 
     attempts: int
@@ -46,7 +46,7 @@ def after_failure(
     *,
     retry_after: timedelta | None = None,
     schedule: tuple[timedelta, ...] = SCHEDULE,
-) -> TryAt | GiveUp:
+) -> TryAt | OutOfAttempts:
     """What follows a failed attempt.
 
     Args:
@@ -55,7 +55,7 @@ def after_failure(
         retry_after: what the receiver asked for. It lengthens the delay and never shortens it.
     """
     if attempts >= len(schedule):
-        return GiveUp(attempts)
+        return OutOfAttempts(attempts)
     delay = schedule[attempts] * (1 + JITTER * randomness)
     if retry_after is not None:
         delay = max(delay, min(retry_after, LONGEST_WAIT))

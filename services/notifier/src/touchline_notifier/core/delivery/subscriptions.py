@@ -1,25 +1,25 @@
-"""Facts for the endpoints that subscribe to them: the CRM that wants every stage change, whatever the plays do."""
+"""Facts for endpoints that subscribe to them, such as a CRM that receives every stage change."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from touchline_notifier.core.channel import Message
-from touchline_notifier.core.delivery.message_id import delivery_id
-from touchline_notifier.core.endpoints import Endpoint
+from touchline_notifier.core.delivery.channel import Message
+from touchline_notifier.core.delivery.endpoints import Endpoint
+from touchline_notifier.core.delivery.message_ids import delivery_id
 
 _PREFIX = "touchline."
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A delivery to be written down: a row of ``deliveries`` with nothing tried yet.
+    """A delivery to be created: a row of ``deliveries`` without attempts.
 
     Attributes:
         id: derived of the cause and the endpoint, so that a fact read twice is delivered once.
         action_id: None for a subscription.
-        first_before: not tried for the first time after this; None: however late.
+        first_before: not attempted after this; None: no limit.
     """
 
     id: str
@@ -32,12 +32,15 @@ class Planned:
     first_before: datetime | None = None
 
 
-def for_subscribers(ce_type: str, ce_id: str, data: Mapping[str, Any], endpoints: Iterable[Endpoint]) -> list[Planned]:
+def for_subscribers(
+    ce_type: str, ce_id: str, data: Mapping[str, Any], endpoints: Iterable[Endpoint], *, trace: str = ""
+) -> list[Planned]:
     """What a fact sends to subscribers.
 
     Args:
         ce_type: ``touchline.stage-changed`` and its like.
         data: the fact's JSON as it was on the topic; it becomes the webhook's ``data``, and ``ce_type`` its ``type``.
+        trace: the fact's ``traceparent``.
     """
     name = ce_type.removeprefix(_PREFIX)
     customer_id = str(data["customer_id"])
@@ -58,6 +61,7 @@ def for_subscribers(ce_type: str, ce_id: str, data: Mapping[str, Any], endpoints
             timestamp=str(data["decided_at"]),
             customer_id=customer_id,
             data={**data, "fact_id": ce_id},
+            trace=trace or None,
         )
         planned.append(Planned(identifier, ce_id, customer_id, endpoint.type, endpoint.name, message))
     return planned

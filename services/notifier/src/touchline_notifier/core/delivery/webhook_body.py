@@ -3,14 +3,14 @@
 import json
 from typing import Any
 
-from touchline_notifier.core.channel import Message
+from touchline_notifier.core.delivery.channel import Message
 
 LARGEST = 20_000
 """Bytes. The specification asks for payloads under 20 kB."""
 
 
 class TooLargeError(ValueError):
-    """A body that receivers may refuse for its size."""
+    """A body so large that receivers may reject it."""
 
 
 def webhook_body(message: Message) -> bytes:

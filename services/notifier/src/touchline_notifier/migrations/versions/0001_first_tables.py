@@ -9,9 +9,9 @@ depends_on = None
 
 POSITIONS = """
 -- How far each partition has been read and published, and by whom. Every write of a partition's owner is conditional on
--- its epoch, so that an owner who was replaced can't write any more.
+-- its epoch, so that a replaced owner can't write any more.
 CREATE TABLE positions (
-    stream           text        NOT NULL,   -- cluster id and topic prefix: a position is worth nothing elsewhere
+    stream           text        NOT NULL,   -- cluster id and topic prefix: a position is valid nowhere else
     partition        integer     NOT NULL,
     epoch            bigint      NOT NULL,   -- rises whenever somebody takes the partition
     owner_pid        integer,     -- the owner's backend: a taker ends exactly that one when it holds the lock
@@ -19,6 +19,7 @@ CREATE TABLE positions (
     next_touchpoint  bigint      NOT NULL DEFAULT 0,
     next_fact        bigint      NOT NULL DEFAULT 0,
     last_publish_no  bigint      NOT NULL DEFAULT 0,
+    read_through     timestamptz,            -- all that was published up to then has been read
     PRIMARY KEY (stream, partition)
 )
 """
@@ -42,6 +43,12 @@ CREATE TABLE aliases (
 
 ALIASES_BY_CUSTOMER = "CREATE INDEX aliases_by_customer ON aliases (customer_id)"
 
+LONG_KEYS = (
+    # Links hold the hash of a very long id alone (core.unsubscribe.tokens), and have to be found by it.
+    "CREATE INDEX profiles_with_long_ids ON profiles (customer_id) WHERE octet_length(customer_id) > 300",
+    "CREATE INDEX aliases_with_long_keys ON aliases (old_key) WHERE octet_length(old_key) > 300",
+)
+
 SUPPRESSIONS = """
 -- Addresses that nothing may be sent to. By the address's hash, so that they outlive an erasure without naming anybody.
 CREATE TABLE suppressions (
@@ -63,6 +70,7 @@ CREATE TABLE standing (
     entered_at     timestamptz,
     sequence       bigint      NOT NULL DEFAULT 0,
     stalled_level  integer     NOT NULL DEFAULT 0,
+    era            integer     NOT NULL DEFAULT 0,   -- of the fact; orders between incarnation and fact_no
     PRIMARY KEY (customer_id, lifecycle)
 )
 """
@@ -87,6 +95,8 @@ CREATE TABLE actions (
     reason_code    text,                     -- quiet_hours, capped, no_consent, ...
     reason         text,
     counts         boolean     NOT NULL DEFAULT true,  -- against frequency caps; false: transactional
+    contact        boolean     NOT NULL DEFAULT true,  -- reaches the person, and uses up their caps
+    held_out       boolean,                  -- the customer's assignment for the play; null: never asked for
     fact_at        timestamptz NOT NULL,     -- when it became true: due_at of a stall, else occurred_at
     decide_at      timestamptz,              -- waiting: decided again at this time
     decided_at     timestamptz NOT NULL,     -- the last decision
@@ -101,15 +111,28 @@ CREATE TABLE actions (
 
 ACTIONS_INDEXES = (
     "CREATE INDEX actions_waiting ON actions (partition, decide_at) WHERE decide_at IS NOT NULL",
+    "CREATE INDEX actions_switched_off ON actions (partition)"
+    " WHERE decide_at IS NOT NULL AND reason_code = 'sending_off'",
     "CREATE INDEX actions_of_customer ON actions (customer_id, decided_at)",
     "CREATE INDEX actions_newest ON actions (decided_at, action_id)",
     "CREATE INDEX actions_of_play ON actions (play, decided_at)",
 )
 
+ASSIGNMENTS = """
+-- Which group of a play's hold-out a customer belongs to: assigned once, kept when the share changes or keys merge.
+CREATE TABLE hold_out_assignments (
+    customer_id  text        NOT NULL,
+    play         text        NOT NULL,
+    held_out     boolean     NOT NULL,
+    assigned_at  timestamptz NOT NULL,
+    PRIMARY KEY (customer_id, play)
+)
+"""
+
 DELIVERIES = """
 -- What has to reach an endpoint: the messages of actions, and facts for the endpoints that subscribe to them.
 CREATE TABLE deliveries (
-    id               uuid        PRIMARY KEY,  -- derived; every attempt's webhook-id and Message-ID come of it
+    id               uuid        PRIMARY KEY,  -- derived; every attempt's webhook-id and Message-ID derive from it
     partition        integer     NOT NULL,
     kind             text        NOT NULL CHECK (kind IN ('action', 'subscription')),
     action_id        uuid        REFERENCES actions ON DELETE CASCADE,  -- of kind action
@@ -122,7 +145,7 @@ CREATE TABLE deliveries (
                      CHECK (status IN ('pending', 'delivering', 'sent', 'failed', 'cancelled')),
     attempts         integer     NOT NULL DEFAULT 0,
     next_attempt_at  timestamptz NOT NULL,
-    first_before     timestamptz,              -- not attempted for the first time after this: a backlog never sends
+    first_before     timestamptz,              -- not attempted after this: too old. null: however late
     locked_by        text,                     -- the worker that is delivering it
     locked_until     timestamptz,              -- after this another worker may take it
     last_error       text,
@@ -151,6 +174,9 @@ CREATE TABLE endpoint_state (
     failures         integer     NOT NULL DEFAULT 0,   -- in a row
     failing_since    timestamptz,
     retry_after      timestamptz,              -- nothing is sent to it before this
+    failing          text[]      NOT NULL DEFAULT '{}',  -- deliveries that failed in a row: each counts once
+    last_error       text,                     -- in our words: an answer may name a customer
+    last_error_at    timestamptz,
     updated_at       timestamptz NOT NULL
 )
 """
@@ -164,12 +190,13 @@ CREATE TABLE outbox (
     key          text        NOT NULL,
     headers      jsonb       NOT NULL,         -- [[name, value], ...]
     value        bytea       NOT NULL,
+    written_at   timestamptz NOT NULL DEFAULT now(),
     publish_no   bigint                        -- the relay's own count, given just before it publishes
 )
 """
 
 ERASURES = """
--- Who was erased, by a keyed hash: touchpoints that occurred before must not build the profile anew.
+-- Who was erased, by a keyed hash: touchpoints that occurred before must not create the profile again.
 CREATE TABLE erasures (
     key_hash   bytea       PRIMARY KEY,
     erased_at  timestamptz NOT NULL
@@ -194,10 +221,12 @@ def upgrade() -> None:
         PROFILES,
         ALIASES,
         ALIASES_BY_CUSTOMER,
+        *LONG_KEYS,
         SUPPRESSIONS,
         STANDING,
         ACTIONS,
         *ACTIONS_INDEXES,
+        ASSIGNMENTS,
         DELIVERIES,
         *DELIVERIES_INDEXES,
         ENDPOINT_STATE,
@@ -217,6 +246,7 @@ def downgrade() -> None:
         "outbox",
         "endpoint_state",
         "deliveries",
+        "hold_out_assignments",
         "actions",
         "standing",
         "suppressions",

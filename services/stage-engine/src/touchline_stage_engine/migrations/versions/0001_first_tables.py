@@ -1,4 +1,4 @@
-"""Partitions, customers, touchpoints, history, checkpoints, stages, identity, erasures, lifecycles, outbox.
+"""Partitions, customers, touchpoints, history, checkpoints, stages, identity, erasures, lifecycles, outbox, outcomes.
 
 Times in the tables of the hot path are whole microseconds since the Unix epoch (bigint), as the fold has them.
 Ids and keys compare by code point (``COLLATE "C"``), as the fold does.
@@ -15,17 +15,18 @@ DEPLOYMENT = """
 -- One row: what must never change under the customers, and the secret of the erasures' keyed hashes.
 CREATE TABLE deployment (
     singleton       boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-    partitions      integer NOT NULL,   -- customers are filed by it
-    erasure_secret  bytea   NOT NULL    -- used where no TOUCHLINE_ERASURE_SECRET is configured
+    partitions            integer NOT NULL,   -- customers are filed by it
+    erasure_secret        bytea   NOT NULL,   -- used where no TOUCHLINE_ERASURE_SECRET is configured
+    erasure_secret_check  bytea   NOT NULL    -- a keyed hash under the secret in use: a change of the secret is noticed
 )
 """
 
 PARTITIONS = """
 -- Who owns a partition, and how far it has been read, folded and published. Every write of an owner is conditional on
--- its epoch and on the position it last wrote, so that an owner who was replaced can't write any more.
+-- its epoch and on the position it last wrote, so that a replaced owner can't write any more.
 CREATE TABLE partitions (
     cluster_id         text        NOT NULL,   -- a position is worth nothing on another cluster,
-    topic_id           text        NOT NULL,   -- nor on a topic that was made anew under the old name (touchpoints)
+    topic_id           text        NOT NULL,   -- nor on a topic that was created again under the old name (touchpoints)
     partition          integer     NOT NULL,
     epoch              bigint      NOT NULL DEFAULT 0,   -- rises whenever somebody takes the partition
     owner              text,                   -- the worker's name, for people
@@ -39,6 +40,7 @@ CREATE TABLE partitions (
     relayed_through    bigint      NOT NULL DEFAULT 0,   -- known to be published; the topic itself may be further
     rebuilds           integer     NOT NULL DEFAULT 0,   -- how often everybody was asked to be folded again
     generation         bigint      NOT NULL DEFAULT 0,   -- what everybody was last folded under, once a sweep is done
+    era                integer     NOT NULL DEFAULT 0,   -- how often it was found to be behind what the topics hold
     duplicates         bigint      NOT NULL DEFAULT 0,   -- of touchpoints, since ever
     conflicts          bigint      NOT NULL DEFAULT 0,
     dead_letters       bigint      NOT NULL DEFAULT 0,
@@ -46,6 +48,18 @@ CREATE TABLE partitions (
     folded             bigint      NOT NULL DEFAULT 0,   -- touchpoints read and stored
     PRIMARY KEY (cluster_id, topic_id, partition)
 )
+"""
+
+CATCH_UPS = """
+-- Everything that was on a partition's topics at this instant has been folded, and what came of it published. Written
+-- by its owner's process, and true whichever process writes it.
+CREATE TABLE catch_ups (
+    cluster_id  text    NOT NULL,
+    topic_id    text    NOT NULL,
+    partition   integer NOT NULL,
+    flushed_at  bigint  NOT NULL,
+    PRIMARY KEY (cluster_id, topic_id, partition)
+) WITH (fillfactor = 50)
 """
 
 CUSTOMERS = """
@@ -68,7 +82,7 @@ CREATE TABLE customers (
     checkpointed    bigint  NOT NULL DEFAULT 0,    -- touchpoints at the last checkpoint
     merged_into     text COLLATE "C",
     merges          integer NOT NULL DEFAULT 0,    -- how many customer-merged were published of this key
-    identity        bytea,                         -- JSON: links to other keys, and labels; null where there are none
+    identity        bytea,                         -- JSON: label, what it said, links; null where there are none
     PRIMARY KEY (partition, customer_id)
 ) WITH (fillfactor = 70)
 """
@@ -123,7 +137,13 @@ CREATE TABLE history (
 )
 """
 
-HISTORY_INDEXES = ("CREATE INDEX history_of_lifecycle ON history (lifecycle, occurred_at)",)
+HISTORY_INDEXES = (
+    "CREATE INDEX history_of_lifecycle ON history (lifecycle, occurred_at)",
+    # A customer's page of history, over all lifecycles.
+    "CREATE INDEX history_in_order ON history (customer_id, occurred_at)",
+    # Customers who slipped back.
+    "CREATE INDEX history_backward ON history (lifecycle, occurred_at, customer_id) WHERE move IN ('regress', 'lapse')",
+)
 
 CHECKPOINTS = """
 -- The states right after a customer's touchpoint at that place in the order: where a late touchpoint's refold begins.
@@ -156,7 +176,11 @@ CREATE TABLE stages (
 
 STAGES_INDEXES = (
     "CREATE INDEX stages_of_lifecycle ON stages (lifecycle, stage, entered_at)",
-    "CREATE INDEX stages_stalled ON stages (lifecycle, stalled_since) WHERE stalled_level > 0",
+    "CREATE INDEX stages_stalled ON stages (lifecycle, stalled_since, customer_id) WHERE stalled_level > 0",
+    "CREATE INDEX stages_stalled_in_stage ON stages (lifecycle, stage, stalled_since, customer_id)"
+    " WHERE stalled_level > 0",
+    "CREATE INDEX stages_worst ON stages (lifecycle, (-stalled_level), stalled_since, customer_id)"
+    " WHERE stalled_level > 0",
 )
 
 ALIASES = """
@@ -165,6 +189,35 @@ CREATE TABLE aliases (
     customer_id  text NOT NULL COLLATE "C",
     alias        text NOT NULL COLLATE "C",
     PRIMARY KEY (customer_id, alias)
+)
+"""
+
+LINKS = """
+-- The links of a key, as its owner knows them: both ends of a link have a row.
+CREATE TABLE links (
+    partition  integer NOT NULL,
+    key        text  NOT NULL COLLATE "C",
+    other      text  NOT NULL COLLATE "C",
+    link       bytea NOT NULL,   -- JSON: weights by both ends' touchpoints, what the other end said, conflict
+    PRIMARY KEY (key, other)
+)
+"""
+
+SHARED_KEYS = """
+-- Keys that more customers name than TOUCHLINE_SHARED_KEY_LIMIT: none of their links count.
+CREATE TABLE shared_keys (
+    partition  integer NOT NULL,
+    key        text    NOT NULL COLLATE "C" PRIMARY KEY,
+    keys       integer NOT NULL,   -- how many different keys are named with it
+    since      bigint  NOT NULL    -- when it was found to be shared
+)
+"""
+
+SHARED_KEY_LIMITS = """
+-- The limit under which a partition's shared keys were last worked out: they are computed again under another one.
+CREATE TABLE shared_key_limits (
+    partition  integer PRIMARY KEY,
+    customers  integer NOT NULL
 )
 """
 
@@ -184,12 +237,12 @@ CREATE TABLE identity_conflicts (
 """
 
 CONFLICTS_INDEXES = (
-    "CREATE INDEX identity_conflicts_by_pair ON identity_conflicts"
-    " (customer_a, customer_b, occurred_at, touchpoint_id, source)",
+    # The pair and the time alone: with the touchpoint's id and source beside them, long keys would not fit.
+    "CREATE INDEX identity_conflicts_by_pair ON identity_conflicts (customer_a, customer_b, occurred_at)",
 )
 
 ERASURES = """
--- That somebody was erased, and when; by a keyed hash of the key, so that it names nobody.
+-- Erased customers and times, by a keyed hash of the key, so that no row identifies anyone.
 CREATE TABLE erasures (
     partition    integer NOT NULL,
     key_hash     bytea   NOT NULL,
@@ -215,16 +268,112 @@ CREATE TABLE lifecycles (
 """
 
 OUTBOX = """
--- What waits to be published, in commit order within a partition.
+-- What waits to be published, in commit order within a partition. Records are numbered 1, 2, 3 …; a row holds some that
+-- were committed together.
 CREATE TABLE outbox (
-    partition         integer NOT NULL,
-    id                bigint  NOT NULL,
-    topic             smallint NOT NULL,   -- see adapters/outgoing.py
-    target_partition  integer,             -- null: by the key
-    key               bytea,
-    headers           bytea   NOT NULL,    -- JSON: [[name, value in Latin-1]]
-    value             bytea,               -- null: a tombstone
-    PRIMARY KEY (partition, id)
+    partition   integer     NOT NULL,
+    first_id    bigint      NOT NULL,
+    last_id     bigint      NOT NULL,
+    records     bytea       NOT NULL,   -- MessagePack: [[topic, target partition, key, [[name, value]], value]]
+    written_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (partition, last_id)
+)
+"""
+# It lives for a second or two: no time is to be spent on making it small.
+OUTBOX_UNCOMPRESSED = "ALTER TABLE outbox ALTER COLUMN records SET STORAGE EXTERNAL"
+
+COPIES = """
+-- A touchpoint is one (source, id). Where keys that became one customer have each brought it, with contents that
+-- differ, the least is in `touchpoints`, and this is what each key brought, the least one too: when that key turns out
+-- to be somebody else's, the least of the others takes its place.
+CREATE TABLE copies (
+    customer_id   text     NOT NULL COLLATE "C",
+    hash          bigint   NOT NULL,   -- of (source, id)
+    original_key  text     NOT NULL COLLATE "C",   -- the customer's own key too
+    digest        bytea    NOT NULL,   -- of the content: of two under one key the smaller (occurred_at, digest) stays
+    occurred_at   bigint   NOT NULL,
+    id            text     NOT NULL COLLATE "C",
+    source        text     NOT NULL COLLATE "C",
+    type          text     NOT NULL,
+    channel       text     NOT NULL,
+    flags         smallint NOT NULL,
+    received_at   bigint   NOT NULL,
+    properties    json     NOT NULL,
+    identifiers   json,
+    PRIMARY KEY (customer_id, hash, original_key)
+)
+"""
+
+OUTCOMES = """
+-- Outcomes of touchpoints that were read and not folded, by the hash of (source, id) and without free text. They
+-- identify no one, so they are kept after an erasure. Each partition's owner writes its own rows: two partitions may
+-- see one id.
+CREATE TABLE touchpoint_outcomes (
+    hash       bigint  NOT NULL,
+    outcome    text    NOT NULL,   -- duplicate: it came again; conflict: with another content; refused: a dead letter;
+                                   -- erased: its customer had been erased after it occurred
+    partition  integer NOT NULL,
+    times      integer NOT NULL,
+    at         bigint  NOT NULL,   -- the last time; rows go TOUCHLINE_OUTCOMES_KEPT_DAYS after it
+    reason     text,               -- of a dead letter: a short constant,
+    fields     text,               --   the contract's fields that are wrong, comma-separated,
+    origin     text,               --   and where it lay: topic/partition/offset
+    PRIMARY KEY (hash, outcome, partition)
+)
+"""
+
+OUTCOMES_INDEXES = ("CREATE INDEX touchpoint_outcomes_by_age ON touchpoint_outcomes (partition, at)",)
+
+ERASURE_RECEIPTS = """
+-- What a requested erasure has removed, one row for each key of the person; it identifies no one. The erasure is
+-- complete when as many keys are erased as were requested.
+CREATE TABLE erasure_receipts (
+    receipt    uuid    NOT NULL,   -- returned to the caller
+    key_hash   bytea   NOT NULL,   -- as in erasures
+    partition  integer NOT NULL,
+    times      integer NOT NULL,   -- how often this key was erased for this receipt
+    asked      integer NOT NULL,   -- how many further keys this one has asked to be erased
+    erased_at  bigint  NOT NULL,   -- touchpoints that occurred before, or were received before, are gone
+    done_at    bigint  NOT NULL,
+    removed    json    NOT NULL,   -- {table: rows}
+    PRIMARY KEY (receipt, key_hash)
+)
+"""
+
+# The types of rows that are saved many at once: an array of these is sent and taken apart in half the time of an array
+# per column. They are types of their own so that an engine that is still running goes on when a later version adds
+# columns to the tables.
+CUSTOMER_ROW = """
+CREATE TYPE customer_row AS (
+    customer_id    text,
+    incarnation    integer,
+    erased_before  bigint,
+    touchpoints    bigint,
+    last_at        bigint,
+    last_id        text,
+    last_source    text,
+    seen_at        bigint,
+    fired_through  bigint,
+    wake_at        bigint,
+    generation     bigint,
+    states         bytea,
+    checkpointed   bigint,
+    merged_into    text,
+    merges         integer,
+    identity       bytea
+)
+"""
+
+STAGE_ROW = """
+CREATE TYPE stage_row AS (
+    customer_id    text,
+    lifecycle      text,
+    version        integer,
+    stage          text,
+    entered_at     bigint,
+    sequence       integer,
+    stalled_level  integer,
+    stalled_since  bigint
 )
 """
 
@@ -233,9 +382,10 @@ def upgrade() -> None:
     for statement in (
         DEPLOYMENT,
         PARTITIONS,
+        CATCH_UPS,
         CUSTOMERS,
         # Timers: whom to wake. Activity only pushes a timer later, so the column is seldom written.
-        "CREATE INDEX customers_to_wake ON customers (partition, wake_at) WHERE wake_at IS NOT NULL",
+        "CREATE INDEX customers_to_wake ON customers (partition, wake_at, customer_id) WHERE wake_at IS NOT NULL",
         TOUCHPOINTS,
         *TOUCHPOINTS_INDEXES,
         HISTORY,
@@ -244,18 +394,31 @@ def upgrade() -> None:
         STAGES,
         *STAGES_INDEXES,
         ALIASES,
+        LINKS,
+        SHARED_KEYS,
+        SHARED_KEY_LIMITS,
         CONFLICTS,
         *CONFLICTS_INDEXES,
         ERASURES,
         LIFECYCLES,
         OUTBOX,
+        OUTBOX_UNCOMPRESSED,
+        COPIES,
+        OUTCOMES,
+        *OUTCOMES_INDEXES,
+        ERASURE_RECEIPTS,
+        CUSTOMER_ROW,
+        STAGE_ROW,
     ):
         op.execute(statement)
 
 
 def downgrade() -> None:
+    for kind in ("stage_row", "customer_row"):
+        op.execute(f"DROP TYPE {kind}")
     for table in (
-        "outbox", "lifecycles", "erasures", "identity_conflicts", "aliases", "stages", "checkpoints", "history",
-        "touchpoints", "customers", "partitions", "deployment",
+        "erasure_receipts", "touchpoint_outcomes", "copies", "outbox", "lifecycles", "erasures", "identity_conflicts",
+        "shared_key_limits", "shared_keys", "links", "aliases", "stages",
+        "checkpoints", "history", "touchpoints", "customers", "catch_ups", "partitions", "deployment",
     ):  # fmt: skip
         op.execute(f"DROP TABLE {table}")

@@ -1,0 +1,61 @@
+"""Classifies a failed database command: a transient fault, or invalid values."""
+
+import asyncpg
+import sqlalchemy.exc
+from asyncpg.exceptions._base import DataError as ClientDataError
+
+UNREACHABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that broke in the middle of an operation, asked for the next
+    asyncpg.PostgresConnectionError,  # class 08
+    asyncpg.ReadOnlySQLTransactionError,  # 25006: a replica, after a failover
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # class 28: a password that is being changed
+    asyncpg.InvalidCatalogNameError,  # 3D000: a database that is being restored
+    asyncpg.TransactionRollbackError,  # class 40: a deadlock, a serialization failure
+    asyncpg.InsufficientResourcesError,  # class 53: a full disk, no memory, too many connections
+    asyncpg.ObjectNotInPrerequisiteStateError,  # class 55: a lock that was not available
+    asyncpg.OperatorInterventionError,  # class 57: shut down, starting, cancelled
+    asyncpg.PostgresSystemError,  # class 58: input or output failed
+)
+"""What asyncpg raises when the server is away, silent, read-only, full or shutting down: a transient fault, so retry.
+
+Catch :data:`CONTENT_FAULTS` first: asyncpg's own complaint about an argument is an InterfaceError, too.
+"""
+
+CONTENT_FAULTS = (
+    ClientDataError,
+    asyncpg.DataError,  # class 22
+    asyncpg.CardinalityViolationError,  # class 21
+    asyncpg.IntegrityConstraintViolationError,  # class 23
+    asyncpg.ProgramLimitExceededError,  # class 54: a row that is too large for an index
+)
+"""The values of a statement are invalid: it fails at every attempt."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether a failed database operation may succeed when it is tried again later."""
+    return isinstance(error, UNREACHABLE) and not isinstance(error, CONTENT_FAULTS)
+
+
+def driver_error(error: BaseException) -> BaseException:
+    """The driver's own error behind one that SQLAlchemy raised."""
+    if isinstance(error, sqlalchemy.exc.TimeoutError):
+        return TimeoutError("no connection of the pool is free")
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        return error.orig.__cause__ or error.orig
+    return error
+
+
+def remedy(error: BaseException) -> str:
+    """What to do when a server refuses, to append to its error; empty where the error says enough."""
+    match error:
+        case asyncpg.ReadOnlySQLTransactionError():
+            return " (the server is a read-only replica: TOUCHLINE_DATABASE_URL must lead to the primary)"
+        case asyncpg.DiskFullError():
+            return " (free disk space on the database server)"
+        case asyncpg.InvalidAuthorizationSpecificationError():
+            return " (the password or pg_hba.conf has changed: restart with the new TOUCHLINE_DATABASE_URL)"
+    return ""

@@ -1,0 +1,42 @@
+"""Which Kafka errors are permanent, and what to do about them."""
+
+from collections.abc import Mapping
+
+from aiokafka import errors
+
+REMEDIES: Mapping[type[BaseException], str] = {
+    errors.UnsupportedCodecError: "records are compressed with a codec that can't be read here: install cramjam, or "
+    "have the producer or the topic (compression.type) use gzip, snappy, lz4, zstd or none",
+    errors.CorruptRecordException: "a record's checksum is wrong: restore the partition from a replica or a backup",
+    errors.TopicAuthorizationFailedError: "the user may not use the topic: grant it the ACLs in docs/operating.md",
+    errors.GroupAuthorizationFailedError: "the user may not use the consumer group: grant it the ACLs in "
+    "docs/operating.md",
+    errors.ClusterAuthorizationFailedError: "the user may not write idempotently or create topics: grant it the ACLs "
+    "in docs/operating.md",
+    errors.TransactionalIdAuthorizationFailed: "the user may not use the transactional id: grant it the ACLs in "
+    "docs/operating.md",
+    errors.AuthenticationFailedError: "the broker refuses the user: correct TOUCHLINE_KAFKA_SASL_USERNAME, "
+    "TOUCHLINE_KAFKA_SASL_PASSWORD and TOUCHLINE_KAFKA_SASL_MECHANISM",
+    errors.SaslAuthenticationFailed: "the broker refuses the user: correct TOUCHLINE_KAFKA_SASL_USERNAME, "
+    "TOUCHLINE_KAFKA_SASL_PASSWORD and TOUCHLINE_KAFKA_SASL_MECHANISM",
+    errors.AuthenticationMethodNotSupported: "the broker does not know the mechanism: correct "
+    "TOUCHLINE_KAFKA_SASL_MECHANISM",
+    errors.UnsupportedSaslMechanismError: "the broker does not know the mechanism: correct "
+    "TOUCHLINE_KAFKA_SASL_MECHANISM",
+    errors.UnsupportedVersionError: "the broker is too old or too new: use Kafka 2.8 or later",
+    errors.UnrecognizedBrokerVersion: "the broker is too old or too new: use Kafka 2.8 or later",
+    errors.IncompatibleBrokerVersion: "the broker is too old or too new: use Kafka 2.8 or later",
+    errors.InvalidTopicError: "the topic's name is not valid: correct TOUCHLINE_TOPIC_PREFIX",
+    errors.MessageSizeTooLargeError: "a record is larger than the topic takes: raise its max.message.bytes",
+    errors.RecordTooLargeError: "a record is larger than the topic takes: raise its max.message.bytes",
+    errors.RecordListTooLargeError: "records are larger than the topic takes: raise its max.message.bytes",
+}
+"""Permanent errors, each with its remedy."""
+
+
+def remedy(error: BaseException) -> str | None:
+    """What to do about a permanent fault; None for a transient one."""
+    for kind in type(error).__mro__:
+        if kind in REMEDIES:
+            return REMEDIES[kind]
+    return None

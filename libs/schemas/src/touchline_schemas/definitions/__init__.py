@@ -1,0 +1,1 @@
+"""What lifecycle and play definitions have in common: durations and the operators of conditions."""

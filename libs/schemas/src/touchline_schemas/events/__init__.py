@@ -1,0 +1,1 @@
+"""Events that the stage engine and the notifier publish, and dead letters."""

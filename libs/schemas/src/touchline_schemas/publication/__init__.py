@@ -1,0 +1,1 @@
+"""The published schemas: their export, and the check that a change is compatible."""

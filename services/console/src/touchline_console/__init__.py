@@ -1,0 +1,1 @@
+"""The console of Touchline: pages for people, over the HTTP APIs of the three services."""

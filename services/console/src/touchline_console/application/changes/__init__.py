@@ -1,0 +1,1 @@
+"""What people change through the console, and the record of it."""

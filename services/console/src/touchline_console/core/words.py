@@ -1,0 +1,146 @@
+"""Kinds, reasons and outcomes in the words of the pages. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from touchline_console.core import formats
+
+_MOVES = {
+    "enter": "Entered {to}",
+    "advance": "Moved here from {from_}",
+    "regress": "Moved back here from {from_}",
+    "renew": "Began the cycle again after {from_}",
+    "lapse": "Lapsed here from {from_}",
+}
+_KINDS = {
+    "lapse": "By time alone: no activity for longer than the stage allows.",
+    "manual": "Set by hand.",
+    "merge": "Two keys turned out to be one customer, and the touchpoints of both were folded together.",
+    "definition": "A new version of the definition was put in force.",
+    "late_touchpoint": "A touchpoint arrived late, and the past was folded again.",
+}
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+REASONS = {
+    "quiet_hours": "quiet hours",
+    "backfill": "it concerns the past (imported history)",
+    "capped_customer": "the customer had enough messages",
+    "capped_play": "the play's limit was reached",
+    "capped_channel": "the channel's limit was reached",
+    "no_consent": "no consent",
+    "suppressed": "the address is suppressed",
+    "no_address": "no address is known",
+    "too_old": "the fact is too old",
+    "recovered": "the customer came back first",
+    "delay": "waits for its delay",
+    "hold_out": "in the hold-out",
+    "sending_off": "sending is switched off",
+    "moved_on": "the customer moved on first",
+    "cool_down": "too soon after the last one",
+    "condition": "a condition does not hold",
+}
+
+
+class StageTitles(Protocol):
+    """Looks up a stage's title."""
+
+    def stage(self, lifecycle: str, name: str | None) -> str:
+        """Title of a stage."""
+
+
+def move(last: Mapping[str, Any], titles: StageTitles, lifecycle: str) -> str:
+    """The head of an explanation: "Moved here from Develop and nurture"."""
+    text = _MOVES.get(last["move"], "Moved here")
+    return text.format(from_=titles.stage(lifecycle, last["from_stage"]), to=titles.stage(lifecycle, last["to_stage"]))
+
+
+def reason_kind(kind: str) -> str:
+    """What a kind of reason means."""
+    return _KINDS.get(kind, "")
+
+
+def reason(text: str) -> str:
+    """Why an action was held back: "quiet_hours: until 08:00" → "quiet hours: until 08:00"."""
+    code, _, rest = text.partition(":")
+    code, rest = code.strip(), _INSTANT.sub(_readable, rest.strip())
+    if code == "delay" and rest:
+        return rest.replace("_", " ")
+    known = REASONS.get(code)
+    if known is None:
+        return _INSTANT.sub(_readable, text).replace("_", " ")
+    return f"{known}: {rest.replace('_', ' ')}" if rest and code in ("quiet_hours", "no_address") else known
+
+
+def _readable(found: re.Match[str]) -> str:
+    moment = formats.instant(found[0])
+    return f"{moment.day} {moment:%b %H:%M} UTC" if moment else found[0]
+
+
+class Consent(NamedTuple):
+    """The figure on a customer's page, and the line below it."""
+
+    value: str
+    hint: str
+
+
+def consent(given: Mapping[str, bool], suppressions: Sequence[Any]) -> Consent:
+    """Channels that may be used, refused channels and suppressions."""
+    allowed = [formats.title(channel) for channel, allows in given.items() if allows]
+    refused = [formats.title(channel) for channel, allows in given.items() if not allows]
+    hints = []
+    if refused:
+        hints.append(f"refused: {', '.join(refused)}")
+    hints.append(
+        formats.plural(len(suppressions), "suppressed address", "suppressed addresses")
+        if suppressions
+        else "nothing suppressed"
+    )
+    return Consent(", ".join(allowed) or ("None" if refused else "Never asked"), " · ".join(hints))
+
+
+def play_when(when: Mapping[str, Any], titles: StageTitles) -> str:
+    """On which fact a play acts: "stalls in Retention (Customer service cycle), level 1"."""
+    lifecycles = _listed(when.get("lifecycle"))
+    stages = _listed(when.get("stage"))
+    if when.get("fact") == "customer-stalled":
+        text = "customer stalls"
+    elif when.get("fact") == "customer-recovered":
+        text = "customer recovers"
+    else:
+        moves = _listed(when.get("move"))
+        text = f"customer moves ({' or '.join(moves)})" if moves else "customer moves"
+    if stages:
+        lifecycle = lifecycles[0] if lifecycles else ""
+        text += f" in {' or '.join(titles.stage(lifecycle, stage) for stage in stages)}"
+    levels = _listed(when.get("level"))
+    if levels:
+        text += f", level {' or '.join(levels)}"
+    return text
+
+
+def _listed(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [str(one) for one in value] if isinstance(value, list) else [str(value)]
+
+
+def points(difference: float | None) -> str:
+    """A difference of two shares in percentage points: "+3.2 pp"."""
+    if difference is None:
+        return formats.NONE
+    value = round(difference * 100, 1)
+    return f"{'+' if value > 0 else '−' if value < 0 else '±'}{abs(value):.1f} pp"
+
+
+_VERDICTS = {
+    "works": "it works: treated customers do it more often",
+    "harms": "it harms: treated customers do it less often",
+    "no difference shown": "no difference is shown: the interval contains zero",
+    "too few to say": "too few customers to say",
+}
+
+
+def verdict(measures: Mapping[str, Any]) -> str:
+    """What a comparison shows, measure by measure."""
+    found = [f"{formats.title(name)}: {_VERDICTS[one['verdict']]}." for name, one in measures.items()]
+    return " ".join(found)

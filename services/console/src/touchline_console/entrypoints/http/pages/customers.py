@@ -1,0 +1,64 @@
+"""``/customers``, ``/customers.csv`` and ``/customers/{id}``."""
+
+from collections.abc import AsyncIterator
+from dataclasses import fields
+from datetime import UTC, datetime
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+
+from touchline_console.application import customer as one_customer
+from touchline_console.application import people
+from touchline_console.application.parts import part
+from touchline_console.entrypoints.http.pages.context import Pages, services
+from touchline_console.entrypoints.http.rendering import path_of
+
+
+def customers_router(pages: Pages) -> APIRouter:
+    """The list of customers, and a customer's page."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/customers")
+    async def listed(request: Request, cursor: str | None = None) -> Response:
+        asked = _asked(request)
+        found = await people.listed(services(request), asked, cursor, datetime.now(UTC))
+        if asked.q and cursor is None and found["customers"].ok and not found["customers"].items:
+            # An id that was merged into a customer, or one that is too new for the list.
+            exact = await part(one_customer.exists(services(request), asked.q))
+            if exact.value is not None:
+                return RedirectResponse(path_of("customers", exact.value), 303)
+        return await pages.renderer.page(
+            request,
+            "customers.html",
+            cursor=cursor,
+            choices={"sorts": people.SORTS, "states": people.STATES, "seen": people.SEEN},
+            **found,
+        )
+
+    @router.get("/customers.csv")
+    async def exported(request: Request) -> Response:
+        rows = people.as_csv(services(request), _asked(request), datetime.now(UTC))
+        first = await anext(rows)
+
+        async def whole() -> AsyncIterator[str]:
+            yield first
+            async for some in rows:
+                yield some
+
+        headers = {"Content-Disposition": 'attachment; filename="customers.csv"'}
+        return StreamingResponse(whole(), media_type="text/csv; charset=utf-8", headers=headers)
+
+    @router.get("/customers/{customer_id:path}")
+    async def one(request: Request, customer_id: str, lifecycle: str | None = None) -> HTMLResponse:
+        found = await one_customer.customer(services(request), customer_id, pages.currency)
+        stages = found["standing"]["stages"]
+        chosen = lifecycle if lifecycle in stages else one_customer.calmest(found)
+        return await pages.renderer.page(request, "customer.html", chosen=chosen, **found)
+
+    return router
+
+
+def _asked(request: Request) -> people.Asked:
+    known = {field.name for field in fields(people.Asked)}
+    given = {name: value.strip()[:400] for name, value in request.query_params.items() if name in known}
+    return people.Asked(**{name: value for name, value in given.items() if value})

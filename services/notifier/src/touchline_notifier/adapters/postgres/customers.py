@@ -1,0 +1,116 @@
+"""Customers in PostgreSQL: profiles, aliases, suppressions, erasures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+import asyncpg
+import orjson
+from touchline_schemas.events.facts import CustomerErased, CustomerMerged
+from touchline_schemas.partitions import partition_of
+
+from touchline_notifier.adapters.postgres import decision_statements as sql
+from touchline_notifier.adapters.postgres.outbox import Connection
+from touchline_notifier.core.profiles.address_hashes import Hashes
+from touchline_notifier.core.profiles.profile import Profile, Suppression
+
+
+class Customers:
+    """Implements :class:`~touchline_notifier.application.ports.CustomerRepository` on one connection."""
+
+    def __init__(self, connection: Connection, hashes: Hashes, partitions: int) -> None:
+        self._connection = connection
+        self._hashes = hashes
+        self._partitions = partitions
+
+    async def aliases(self, keys: Iterable[str]) -> dict[str, str]:
+        rows = await self._connection.fetch(sql.ALIASES, list(keys))
+        return {row["old_key"]: str(row["customer_id"]) for row in rows}
+
+    async def erasures(self, keys: Iterable[str]) -> dict[str, datetime]:
+        hashed = {self._hashes.customer(key): key for key in keys}
+        rows = await self._connection.fetch(sql.ERASURES, list(hashed))
+        return {hashed[row["key_hash"]]: row["erased_at"] for row in rows}
+
+    async def profiles(self, customer_ids: Iterable[str]) -> dict[str, Profile]:
+        ids = sorted(customer_ids)
+        return _profiles(await self._connection.fetch(sql.PROFILES, ids)) if ids else {}
+
+    async def lock_profiles(self, customer_ids: Iterable[str], now: datetime) -> dict[str, Profile]:
+        ordered = sorted(customer_ids)
+        await self._connection.execute(sql.NEW_PROFILES, ordered, now)
+        return _profiles(await self._connection.fetch(sql.LOCK_PROFILES, ordered))
+
+    async def save_profiles(self, profiles: Mapping[str, Profile], now: datetime) -> None:
+        texts = [orjson.dumps(profile.to_row()).decode() for profile in profiles.values()]
+        await self._connection.execute(sql.SAVE_PROFILES, list(profiles), texts, now)
+
+    async def suppressed(self, addresses: Iterable[str]) -> dict[str, str]:
+        hashed = {address: self._hashes.address(address) for address in addresses}
+        rows = await self._connection.fetch(sql.SUPPRESSIONS, list(set(hashed.values()))) if hashed else []
+        reasons = {row["address_hash"]: str(row["reason"]) for row in rows}
+        # Two spellings of one mailbox have one hash.
+        return {address: reasons[key] for address, key in hashed.items() if key in reasons}
+
+    async def save_suppressions(self, suppressions: Sequence[Suppression]) -> None:
+        """Write suppressions; of several of one address, in order of time."""
+        latest: dict[tuple[bytes, bool], Suppression] = {}
+        for suppression in sorted(suppressions, key=lambda suppression: (suppression.at, suppression.reason)):
+            latest[self._hashes.address(suppression.address), suppression.lifted] = suppression
+        for lifted in (False, True):
+            # One statement cannot write a row twice.
+            chosen = sorted((key[0], suppression) for key, suppression in latest.items() if key[1] == lifted)
+            if chosen:
+                await self._connection.execute(
+                    sql.SAVE_SUPPRESSIONS,
+                    [key for key, _ in chosen],
+                    [suppression.reason for _, suppression in chosen],
+                    [suppression.at for _, suppression in chosen],
+                    [lifted] * len(chosen),
+                )
+
+    async def merge(self, merges: Sequence[CustomerMerged], now: datetime) -> None:
+        """Move all data of old keys to the customers they are merged into.
+
+        No old key may occur twice, or be a target of another merge.
+        """
+        onward = await self.aliases(merge.into for merge in merges)
+        merged = {merge.customer_id: onward.get(merge.into, merge.into) for merge in merges}
+        merged = {old: into for old, into in merged.items() if old != into}
+        if not merged:
+            return
+        execute = self._connection.execute
+        old, into = list(merged), list(merged.values())
+        partitions = [partition_of(customer_id, self._partitions) for customer_id in into]
+        await execute(sql.MERGE_ALIASES, old, into)
+        await execute(sql.NEW_ALIASES, old, into)
+        profiles = await self.lock_profiles({*old, *into}, now)
+        for old_key, customer_id in merged.items():
+            profiles[customer_id].merge(profiles[old_key])
+        await self.save_profiles({customer_id: profiles[customer_id] for customer_id in into}, now)
+        await execute(sql.FORGET_PROFILE, old)
+        await execute(sql.FORGET_STANDING, old)
+        # What the old key was sent counts against the caps of the customer.
+        await execute(sql.MERGE_ACTIONS, old, into, partitions)
+        await execute(sql.MERGE_DELIVERIES, old, into, partitions)
+        await execute(sql.MERGE_ASSIGNMENTS, old, into)
+        await execute(sql.FORGET_ASSIGNMENTS, old)
+
+    async def erase(self, erasure: CustomerErased) -> None:
+        execute = self._connection.execute
+        rows = await self._connection.fetch(sql.KEYS_OF, erasure.customer_id)
+        keys = [erasure.customer_id, *(row["old_key"] for row in rows)]
+        await execute(sql.FORGET_DELIVERIES, keys)
+        await execute(sql.FORGET_ACTIONS, keys)
+        await execute(sql.FORGET_STANDING, keys)
+        await execute(sql.FORGET_ASSIGNMENTS, keys)
+        await execute(sql.FORGET_PROFILE, keys)
+        await execute(sql.FORGET_ALIASES, erasure.customer_id)
+        await execute(sql.REMEMBER_ERASURE, [self._hashes.customer(key) for key in keys], erasure.occurred_at)
+
+    async def long_keys(self, digest: bytes) -> list[str]:
+        """Customers, present or former, whose long id has this SHA-256."""
+        return [str(row["key"]) for row in await self._connection.fetch(sql.LONG_KEYS_OF, digest)]
+
+
+def _profiles(rows: Iterable[asyncpg.Record]) -> dict[str, Profile]:
+    return {row["customer_id"]: Profile.from_row(orjson.loads(row["profile"]), row["customer_id"]) for row in rows}

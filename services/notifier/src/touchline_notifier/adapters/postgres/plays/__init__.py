@@ -1,0 +1,1 @@
+"""Published plays, and customers to try a play with, in PostgreSQL."""

@@ -1,0 +1,179 @@
+"""Figures about actions and deliveries, and what is known about one customer."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from touchline_notifier.adapters.postgres.customers import Customers
+from touchline_notifier.adapters.postgres.reads.queries import plain
+from touchline_notifier.core.delivery.endpoints import Endpoint
+from touchline_notifier.core.profiles.address_hashes import Hashes
+from touchline_notifier.core.profiles.profile import Profile
+
+# Actions by outcome, in a span and in the one before it.
+TOTALS = """
+SELECT outcome, count(*) FILTER (WHERE decided_at >= $2) AS actions, count(*) FILTER (WHERE decided_at < $2) AS before
+FROM actions
+WHERE decided_at >= $1 AND decided_at < $3
+GROUP BY outcome
+"""
+REASONS = """
+SELECT reason_code, count(*) AS actions
+FROM actions
+WHERE decided_at >= $1 AND decided_at < $2 AND outcome IN ('held', 'cancelled', 'failed') AND reason_code IS NOT NULL
+GROUP BY reason_code
+ORDER BY actions DESC, reason_code
+"""
+
+# One play: how many facts concerned it, and what became of them, in a span.
+PLAY = """
+SELECT count(*) AS facts,
+       count(*) FILTER (WHERE outcome IN ('decided', 'sent', 'failed')) AS decided,
+       count(*) FILTER (WHERE outcome = 'sent') AS sent,
+       count(*) FILTER (WHERE outcome = 'sent' AND recovered_at IS NOT NULL) AS recovered,
+       count(*) FILTER (WHERE outcome = 'sent' AND returned_at IS NOT NULL) AS returned,
+       count(*) FILTER (WHERE outcome = 'sent' AND converted_at IS NOT NULL) AS converted
+FROM actions
+WHERE play = $1 AND decided_at >= $2 AND decided_at < $3
+"""
+PLAY_REASONS = """
+SELECT outcome, reason_code, count(*) AS actions
+FROM actions
+WHERE play = $1 AND decided_at >= $2 AND decided_at < $3 AND reason_code IS NOT NULL
+GROUP BY outcome, reason_code
+ORDER BY actions DESC, reason_code
+"""
+PLAY_DAYS = """
+SELECT to_char(decided_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') AS day, count(*) FILTER (WHERE outcome = 'sent') AS sent,
+       count(*) FILTER (WHERE outcome = 'held') AS held
+FROM actions
+WHERE play = $1 AND decided_at >= $2 AND decided_at < $3
+GROUP BY 1
+ORDER BY 1
+"""
+
+ATTEMPTS = """
+SELECT attempt, at, endpoint, result, status, milliseconds, error, answer
+FROM delivery_attempts WHERE delivery_id = $1 ORDER BY at
+"""
+
+# How endpoints answered in a span.
+ENDPOINTS = """
+SELECT endpoint, count(*) AS attempts, count(*) FILTER (WHERE result = 'sent') AS succeeded,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY milliseconds) AS median_milliseconds,
+       percentile_cont(0.95) WITHIN GROUP (ORDER BY milliseconds) AS p95_milliseconds, max(at) AS last_at
+FROM delivery_attempts
+WHERE at >= $1
+GROUP BY endpoint
+"""
+ENDPOINT_FAILURES = """
+SELECT endpoint, coalesce(status::text, error) AS reason, count(*) AS attempts
+FROM delivery_attempts
+WHERE at >= $1 AND result <> 'sent'
+GROUP BY endpoint, reason
+ORDER BY attempts DESC
+LIMIT 200
+"""
+
+PROFILE = """
+SELECT p.customer_id, p.profile, p.updated_at
+FROM profiles p
+WHERE p.customer_id = coalesce((SELECT a.customer_id FROM aliases a WHERE a.old_key = $1), $1)
+"""
+SUPPRESSED_SINCE = "SELECT reason, since FROM suppressions WHERE address_hash = $1"
+
+POSITIONS = """
+SELECT stream, partition, epoch, next_touchpoint, next_fact, owner_started FROM positions ORDER BY stream, partition
+"""
+WAITING = """
+SELECT (SELECT count(*) FROM outbox) AS outbox_waiting,
+       (SELECT count(*) FROM deliveries WHERE status IN ('pending', 'delivering')) AS deliveries_waiting,
+       (SELECT count(*) FROM deliveries WHERE status IN ('pending', 'delivering') AND next_attempt_at <= now())
+           AS deliveries_due,
+       (SELECT count(*) FROM actions WHERE decide_at IS NOT NULL) AS actions_waiting
+"""
+
+
+class PostgresInsights:
+    """Reads of the notifier's tables."""
+
+    def __init__(self, pool: asyncpg.Pool, hashes: Hashes) -> None:
+        self._pool = pool
+        self._hashes = hashes
+
+    async def totals(self, since: datetime, until: datetime) -> dict[str, Any]:
+        """Actions by outcome; ``before``: in the span of the same length before."""
+        before = max(since - (until - since), datetime.min.replace(tzinfo=since.tzinfo))
+        rows = await self._pool.fetch(TOTALS, before, since, until)
+        outcomes = {row["outcome"]: row["actions"] for row in rows}
+        earlier = {row["outcome"]: row["before"] for row in rows}
+        reasons = {row["reason_code"]: row["actions"] for row in await self._pool.fetch(REASONS, since, until)}
+        names = ("decided", "sent", "held", "held_out", "failed", "cancelled")
+        return {
+            **{name: outcomes.get(name, 0) for name in names},
+            **{f"{name}_before": earlier.get(name, 0) for name in names},
+            "reasons": reasons,
+        }
+
+    async def play(self, name: str, since: datetime, until: datetime) -> dict[str, Any]:
+        """A play's funnel, what held its actions back, and its days."""
+        row = await self._pool.fetchrow(PLAY, name, since, until)
+        reasons = await self._pool.fetch(PLAY_REASONS, name, since, until)
+        days = await self._pool.fetch(PLAY_DAYS, name, since, until)
+        return {
+            "funnel": dict(row.items()) if row is not None else {},
+            "reasons": [dict(one.items()) for one in reasons],
+            "days": [dict(day.items()) for day in days],
+        }
+
+    async def attempts(self, delivery: UUID) -> list[dict[str, Any]]:
+        """Every attempt of a delivery, in order."""
+        return [plain(row) for row in await self._pool.fetch(ATTEMPTS, delivery)]
+
+    async def endpoints(self, since: datetime, configured: Mapping[str, Endpoint]) -> list[dict[str, Any]]:
+        """How each endpoint answered since an instant."""
+        rows = {row["endpoint"]: plain(row) for row in await self._pool.fetch(ENDPOINTS, since)}
+        failures: dict[str, list[dict[str, Any]]] = {}
+        for row in await self._pool.fetch(ENDPOINT_FAILURES, since):
+            failures.setdefault(row["endpoint"], []).append({"reason": row["reason"], "attempts": row["attempts"]})
+        nothing = {
+            "attempts": 0, "succeeded": 0, "median_milliseconds": None, "p95_milliseconds": None, "last_at": None,
+        }  # fmt: skip
+        return [
+            {"endpoint": name, **nothing, **rows.get(name, {}), "failures": failures.get(name, [])}
+            for name in sorted({*configured, *rows})
+        ]
+
+    async def profile(self, key: str) -> dict[str, Any] | None:
+        """Traits, consent and suppressions of the customer a key belongs to; None where nothing is known."""
+        async with self._pool.acquire() as connection:
+            row = await connection.fetchrow(PROFILE, key)
+            if row is None:
+                return None
+            profile = Profile.from_row(orjson.loads(row["profile"]), row["customer_id"])
+            suppressions = []
+            if profile.email and await Customers(connection, self._hashes, 0).suppressed([profile.email]):
+                found = await connection.fetch(SUPPRESSED_SINCE, self._hashes.address(profile.email))
+                suppressions = [{"address": profile.email, **plain(one)} for one in found]
+        view = profile.view()
+        channels = sorted(name[8:] for name in profile.values if name.startswith("consent."))
+        return {
+            "customer_id": row["customer_id"],
+            "email": view["email"],
+            "time_zone": view["time_zone"],
+            "locale": view["locale"],
+            "traits": view["traits"],
+            "consent": {channel: bool(profile.consent(channel)) for channel in channels},
+            "suppressions": suppressions,
+            "updated_at": plain(row)["updated_at"],
+        }
+
+    async def waiting(self) -> dict[str, Any]:
+        """What waits, and how far each partition has been read."""
+        row = await self._pool.fetchrow(WAITING)
+        positions = [plain(one) for one in await self._pool.fetch(POSITIONS)]
+        return {**(dict(row.items()) if row is not None else {}), "partitions": positions}

@@ -1,0 +1,108 @@
+"""The reader: runs one session after the other.
+
+A session is one consumer and its database connections. Any error of Kafka or PostgreSQL ends it. The next one starts
+from the offsets in the database, so nothing is lost and nothing happens twice.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from touchline_runtime.errors import ConfigurationError, Unavailable
+from touchline_runtime.kafka.shutdown import cancelled_by_us
+
+from touchline_notifier.application.deciding.partition import PartitionProcessor
+from touchline_notifier.application.deciding.session import Observer, PartitionSession
+from touchline_notifier.application.plays.live import DecidingPlays
+from touchline_notifier.application.session_ports import Diagnose, OpenSession
+
+log = structlog.get_logger(__name__)
+
+
+class Reader:
+    """Runs sessions until told to stop. A component of the notifier's process."""
+
+    name = "reader"
+
+    def __init__(
+        self,
+        open_session: OpenSession,
+        diagnose: Diagnose,
+        plays: DecidingPlays,
+        observer: Observer,
+        *,
+        sending: bool,
+        stall_seconds: float,
+        wake_delivery: Callable[[], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._open_session = open_session
+        self._diagnose = diagnose
+        self._plays = plays
+        self._observer = observer
+        self._sending = sending
+        self._stall_seconds = stall_seconds
+        self._wake_delivery = wake_delivery
+        self._clock = clock
+        self.working = False
+        self._fault = ""
+        self._progress_at = 0.0
+
+    async def check(self) -> None:
+        """A health check: a session is under way and makes progress.
+
+        Raises:
+            Unavailable: it is not.
+        """
+        if not self.working:
+            raise Unavailable(
+                "no session with Kafka and PostgreSQL: one of them is away, or the group is still forming"
+                + (f" ({self._fault})" if self._fault else "")
+            )
+        idle = time.monotonic() - self._progress_at
+        if idle > self._stall_seconds:
+            raise Unavailable(f"no progress for {idle:.0f} s: PostgreSQL or Kafka does not answer")
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Read and decide."""
+        while not stopping.is_set():
+            self._observer.session()
+            try:
+                await self._session(stopping)
+            except ConfigurationError:
+                raise
+            except (Exception, asyncio.CancelledError) as error:
+                if cancelled_by_us():
+                    raise
+                wait = self._report(error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), wait)
+            finally:
+                self.working = False
+                self._observer.owned(())
+
+    def _report(self, error: BaseException) -> float:
+        """Log why a session ended, a fault that does not pass only once; seconds until the next session."""
+        fault = self._diagnose(error)
+        again, self._fault = fault.text == self._fault, fault.text
+        if fault.kind == "passing":
+            log.warning("session_ended", error=fault.text)
+        elif fault.kind == "failed":
+            log.error("session_failed", error=fault.text, exc_info=None if again else error)
+        elif not again:
+            log.error("session_blocked", error=fault.text, retry_seconds=fault.retry_seconds)
+        return fault.retry_seconds
+
+    async def _session(self, stopping: asyncio.Event) -> None:
+        async with self._open_session() as resources:
+            context = await self._plays.as_of(resources.store.plays)
+            processor = PartitionProcessor(resources.store, context, self._sending, self._clock)
+            session = PartitionSession(resources, processor, self._observer, self._plays)
+            await session.run(stopping, self._wake_delivery, self._note_progress)
+
+    def _note_progress(self) -> None:
+        """The session works, and Kafka has answered."""
+        self.working, self._fault, self._progress_at = True, "", time.monotonic()

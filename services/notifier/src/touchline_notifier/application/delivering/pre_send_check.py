@@ -1,0 +1,74 @@
+"""The check just before every attempt, in the transaction that claims the deliveries.
+
+A retry may come days after the decision, and an unsubscribe may come by another partition than the customer's: under
+the address alone, before the engine has linked the two. Suppressions are kept by address, whatever reported them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from touchline_notifier.application.delivering.limits_before_send import LimitsBeforeSend
+from touchline_notifier.application.ports import Checked, Transaction
+from touchline_notifier.core.delivery.channel import Delivery
+from touchline_notifier.core.delivery.conclusion import Expired, Withheld
+from touchline_notifier.core.limits.limits import Hold, refused, suppressed_address
+from touchline_notifier.core.limits.pre_send import TOO_LATE, Asked, Verdict
+from touchline_notifier.core.profiles.profile import Profile
+
+
+class CheckBeforeSend:
+    """Implements :data:`~touchline_notifier.application.ports.PreSendCheck`.
+
+    Args:
+        limits: checks the limits of plays; None where no plays are known: then only the deadline counts.
+    """
+
+    def __init__(self, limits: LimitsBeforeSend | None = None) -> None:
+        self._limits = limits
+
+    async def __call__(self, tx: Transaction, asked: Sequence[Asked], now: datetime) -> list[Checked]:
+        """The deliveries with their customers' present addresses, and whether they may be sent."""
+        actions = [item for item in asked if item.delivery.kind == "action"]
+        addresses: dict[str, str] = {}
+        if self._limits is not None:
+            verdicts, addresses = await self._limits(tx, actions, now)
+        else:
+            late = [item for item in actions if item.deadline is not None and item.deadline < now]
+            verdicts = {item.delivery.id: Expired(TOO_LATE) for item in late}
+        deliveries = [_readdressed(item.delivery, addresses.get(item.delivery.id)) for item in asked]
+        withheld = await objections(tx, deliveries)
+        return [Checked(delivery, verdicts.get(delivery.id) or withheld.get(delivery.id)) for delivery in deliveries]
+
+
+async def objections(tx: Transaction, deliveries: Sequence[Delivery]) -> Mapping[str, Verdict]:
+    """Delivery id → why the customer or the address must not get it any more."""
+    addresses = {item.message.to for item in deliveries if item.message.to_customer and item.message.to is not None}
+    reasons = await tx.customers.suppressed(addresses)
+    customers = {
+        item.customer_id for item in deliveries if item.message.consent is not None or item.message.to_customer
+    }
+    profiles = await tx.customers.profiles(customers)
+    found: dict[str, Verdict] = {}
+    for delivery in deliveries:
+        hold = _objection(delivery, profiles.get(delivery.customer_id), reasons)
+        if hold is not None:
+            found[delivery.id] = Withheld(hold.code, hold.text)
+    return found
+
+
+def _objection(delivery: Delivery, profile: Profile | None, reasons: Mapping[str, str]) -> Hold | None:
+    message = delivery.message
+    if message.to_customer and message.to is not None and message.to in reasons:
+        return suppressed_address(reasons[message.to])
+    if profile is None:
+        return None
+    if message.to_customer and profile.trouble and message.to == profile.email:
+        return suppressed_address(profile.trouble)
+    if message.consent is not None and profile.consent(message.consent) is False:
+        return refused(message.consent)
+    return None
+
+
+def _readdressed(delivery: Delivery, address: str | None) -> Delivery:
+    return delivery if address is None else replace(delivery, message=replace(delivery.message, to=address))

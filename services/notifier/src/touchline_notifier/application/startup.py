@@ -1,0 +1,75 @@
+"""The start of the notifier: everything that needs more than PostgreSQL.
+
+The HTTP server, and with it the unsubscribe route, runs before and meanwhile. While plays or endpoints are wrong, or
+Kafka is away, ``/readyz`` says so, nothing is sent, and the start is tried again.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+import structlog
+from touchline_runtime.errors import ConfigurationError, Unavailable
+from touchline_runtime.kafka.shutdown import unless_stopping
+from touchline_runtime.process.run import Component
+
+log = structlog.get_logger(__name__)
+
+_RETRY_SECONDS = 5.0
+
+
+class WrongSettingError(ConfigurationError):
+    """A setting is wrong. It cannot be corrected while the process runs, so the process ends."""
+
+
+class Startup:
+    """Starts the other components, and runs them. A component itself.
+
+    Args:
+        start: reads the files and connects. Entering it raises ``ConfigurationError`` or ``Unavailable``.
+    """
+
+    name = "notifier"
+
+    def __init__(self, start: Callable[[asyncio.Event], AbstractAsyncContextManager[Sequence[Component]]]) -> None:
+        self._start = start
+        self._fault: ConfigurationError | Unavailable | None = Unavailable("the notifier is starting")
+
+    async def check(self) -> None:
+        """A health check: the notifier has started.
+
+        Raises:
+            ConfigurationError: plays or endpoints are wrong.
+            Unavailable: a server is away, or the lifecycles are not known yet.
+        """
+        if self._fault is not None:
+            raise self._fault
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Start, with retries, then run everything until told to stop."""
+        while not stopping.is_set():
+            try:
+                async with AsyncExitStack() as stack:
+                    starting = stack.enter_async_context(self._start(stopping))
+                    components = await unless_stopping(starting, stopping)
+                    if components is not None and not stopping.is_set():
+                        self._fault = None
+                        await _run_all(components, stopping)
+                return
+            except WrongSettingError:
+                raise
+            except (ConfigurationError, Unavailable) as error:
+                if self._fault is None:
+                    raise  # of a component: it had started
+                if str(error) != str(self._fault):
+                    log.error("not_started", error=str(error), retry_seconds=_RETRY_SECONDS)
+                self._fault = error
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), _RETRY_SECONDS)
+
+
+async def _run_all(components: Sequence[Component], stopping: asyncio.Event) -> None:
+    async with asyncio.TaskGroup() as group:
+        for component in components:
+            group.create_task(component.run(stopping), name=component.name)

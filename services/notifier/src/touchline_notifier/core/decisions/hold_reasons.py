@@ -1,0 +1,20 @@
+"""The codes that reasons of actions begin with. docs/plays.md explains each; a test compares the two."""
+
+from typing import Any, Literal, get_args
+
+FinalHoldCode = Literal["backfill", "too_old", "no_address", "suppressed", "no_consent", "template"]
+ClockCode = Literal["quiet_hours", "not_a_business_day"]
+TemporaryHoldCode = ClockCode | Literal["delay", "capped_customer", "capped_channel", "capped_play", "sending_off"]
+HoldCode = FinalHoldCode | TemporaryHoldCode
+CancelCode = Literal["recovered", "moved_on", "stalled_again", "not_concerned", "play_gone", "merged", "erased"]
+HeldOutCode = Literal["hold_out"]
+ReasonCode = HoldCode | CancelCode | HeldOutCode
+
+
+def codes_of(alias: Any) -> tuple[str, ...]:
+    """The codes of one of these types."""
+    return tuple(code for one in get_args(alias) for code in ([one] if isinstance(one, str) else codes_of(one)))
+
+
+REASON_CODES = codes_of(ReasonCode)
+"""Every code, for programs."""

@@ -1,0 +1,49 @@
+"""What one text of a play changes in the meaning of another."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from touchline_runtime.publishing.differences import Difference
+from touchline_runtime.yaml.positions import FaultyDocumentError
+
+from touchline_notifier.core.plays.parse import read_plays
+from touchline_notifier.core.plays.play import Play
+
+
+def play_of(text: str, file: str = "") -> Play:
+    """The play of a text.
+
+    Raises:
+        FaultyDocumentError: what is wrong with it.
+    """
+    parsed = read_plays([(file, text)])
+    if parsed.faults:
+        raise FaultyDocumentError(parsed.faults)
+    (play,) = parsed.plays.values()
+    return play
+
+
+def differences(before: Play, after: Play) -> list[Difference]:
+    """Every value that differs. Values that a text leaves out count as their defaults."""
+    old, new = (dict(_values((), play.model_dump(mode="json", by_alias=True))) for play in (before, after))
+    return [
+        Difference(".".join(path), f"{_shown(old.get(path))} → {_shown(new.get(path))}")
+        for path in dict.fromkeys((*old, *new))
+        if old.get(path) != new.get(path)
+    ]
+
+
+def _values(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            yield from _values((*path, str(name)), item)
+    else:
+        yield path, value
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == [] or value == {}:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value).strip()

@@ -1,0 +1,240 @@
+"""Plays from YAML text, with what is wrong by file, line and path, and what to write instead."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from touchline_runtime.yaml.positions import Fault, FaultyDocumentError, SourcePositions, written_path
+from touchline_runtime.yaml.text import Document, read_document
+
+from touchline_notifier.core.delivery.endpoints import Endpoint
+from touchline_notifier.core.limits.limits import reaches_customer
+from touchline_notifier.core.plays.play import Play
+from touchline_notifier.core.plays.rendering import RenderingError, Templates
+from touchline_notifier.core.plays.samples import EVERYTHING_KNOWN, NOTHING_KNOWN, sample_actions
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLifecycle:
+    """A lifecycle whose stages are known."""
+
+    name: str
+    stages: tuple[str, ...]
+
+
+def merged_lifecycles(versions: Iterable[KnownLifecycle]) -> list[KnownLifecycle]:
+    """One of each name, with the stages of all of its versions in force."""
+    stages: dict[str, dict[str, None]] = {}
+    for version in versions:
+        stages.setdefault(version.name, {}).update(dict.fromkeys(version.stages))
+    return [KnownLifecycle(name, tuple(of_it)) for name, of_it in stages.items()]
+
+
+@dataclass(slots=True)
+class ParsedPlays:
+    """The result of parsing play files.
+
+    Attributes:
+        plays: by name; those without faults.
+        faulty: by name; the others, as far as they could be read, so that the rest of them is checked as well.
+        faults: make the notifier refuse to start.
+        warnings: worth a look.
+    """
+
+    plays: dict[str, Play] = field(default_factory=dict)
+    faulty: dict[str, Play] = field(default_factory=dict)
+    positions: dict[str, SourcePositions] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    warnings: list[Fault] = field(default_factory=list)
+
+
+def read_plays(files: Iterable[tuple[str, str]]) -> ParsedPlays:
+    """Read files, one play each: (name, text)."""
+    result = ParsedPlays()
+    for file, text in files:
+        try:
+            document = read_document(text, file)
+        except FaultyDocumentError as error:
+            result.faults.extend(error.faults)
+            continue
+        if not isinstance(document.value, dict):
+            advice = "write a play: `play: its-name`, `when: {…}`, `action: {…}`"
+            result.faults.append(document.positions.fault((), advice))
+            continue
+        try:
+            play = Play.model_validate(document.value)
+        except ValidationError as error:
+            result.faults.extend(_explained(document, error))
+            _keep_the_rest(document, error, result)
+            continue
+        if play.play in result.positions:
+            message = f"{result.positions[play.play].file} has a play {play.play!r} already: rename one"
+            result.faults.append(document.positions.fault(["play"], message))
+            continue
+        result.plays[play.play], result.positions[play.play] = play, document.positions
+        _try_templates(play, document.positions, result)
+    return result
+
+
+def _keep_the_rest(document: Document, error: ValidationError, result: ParsedPlays) -> None:
+    """Read a faulty play without its faulty parts, so that errors in the other parts are reported at the same time."""
+    faulty = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+    try:
+        play = Play.model_validate({name: value for name, value in document.value.items() if name not in faulty})
+    except ValidationError:
+        return
+    if play.play not in result.positions:
+        result.faulty[play.play], result.positions[play.play] = play, document.positions
+        _try_templates(play, document.positions, result)
+
+
+def _explained(document: Document, error: ValidationError) -> list[Fault]:
+    faults: dict[tuple[object, ...], Fault] = {}
+    for problem in error.errors():
+        path = written_path(document.value, problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            known = _names_at(path[:-1])
+            close = get_close_matches(str(path[-1]), known, 1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            message = f"unknown: {hint}known are {', '.join(known)}"
+        elif problem["type"] == "missing":
+            message = "is missing"
+        faults.setdefault((*path, problem["type"]), document.positions.fault(path, message))
+    return list(faults.values())
+
+
+def _names_at(path: Sequence[int | str]) -> list[str]:
+    model: type[BaseModel] = Play
+    for step in path:
+        for name, info in model.model_fields.items():
+            if (info.alias or name) == step:
+                model = next((part for part in _models(info.annotation)), model)
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models(part)]
+
+
+def _try_templates(play: Play, positions: SourcePositions, result: ParsedPlays) -> None:
+    templates = Templates()
+    actions = list(sample_actions(play))
+    for action in actions:
+        try:
+            templates.render(play, action, EVERYTHING_KNOWN)
+        except RenderingError as error:
+            kind = action.fact.move or action.fact.type
+            result.faults.append(positions.fault(error.path, f"{error.message} (tried with a fact of kind {kind})"))
+            result.plays.pop(play.play, None)
+            result.faulty[play.play] = play
+            return
+    for action in actions[:1]:
+        try:
+            templates.render(play, action, NOTHING_KNOWN)
+        except RenderingError as error:
+            message = f"{error.message}, for a customer of whom it isn't known"
+            result.warnings.append(positions.fault(error.path, message, "write | default(…), or ask for it under if"))
+
+
+def check_lifecycles(parsed: ParsedPlays, known: Iterable[KnownLifecycle]) -> list[Fault]:
+    """Plays for lifecycles or stages that don't exist, with the names of those that do."""
+    stages = {lifecycle.name: lifecycle.stages for lifecycle in known}
+    faults: list[Fault] = []
+    for name, play in [*parsed.plays.items(), *parsed.faulty.items()]:
+        positions = parsed.positions[name]
+        for lifecycle in play.when.lifecycle:
+            if lifecycle not in stages:
+                names = ", ".join(sorted(stages)) or "none yet"
+                message = f"there is no lifecycle {lifecycle!r}: known are {names}"
+                faults.append(positions.fault(["when", "lifecycle"], message))
+        there = {stage for lifecycle in play.when.lifecycle or stages for stage in stages.get(lifecycle, ())}
+        if not all(lifecycle in stages for lifecycle in play.when.lifecycle):
+            continue
+        for key, wanted in (("stage", play.when.stage), ("from_stage", play.when.from_stage)):
+            for stage in wanted:
+                if stage not in there:
+                    where = " or ".join(play.when.lifecycle) or "any lifecycle"
+                    message = f"there is no stage {stage!r} in {where}: known are {', '.join(sorted(there))}"
+                    faults.append(positions.fault(["when", key], message))
+    return faults
+
+
+def equal_priorities(parsed: ParsedPlays, to_customers: frozenset[str]) -> list[Fault]:
+    """Plays of equal priority that compete for a customer's caps: which one goes first is not specified."""
+    warnings: list[Fault] = []
+    by_name = sorted(parsed.plays.items())
+    for name, play in by_name:
+        rivals = [
+            other
+            for other, one in by_name
+            if other != name and one.priority == play.priority and _compete(play, one, to_customers)
+        ]
+        if rivals:
+            message = f"competes with {', '.join(rivals[:3])}{', …' if len(rivals) > 3 else ''} for the same caps"
+            advice = f"at the same priority ({play.priority}): give the one that matters more a higher priority"
+            warnings.append(parsed.positions[name].fault(["priority"], message, advice))
+    return warnings
+
+
+def _compete(play: Play, other: Play, to_customers: frozenset[str]) -> bool:
+    if not (play.enabled and other.enabled) or play.transactional or other.transactional:
+        return False
+    one, two = play.limits, other.limits
+    capped = one.per_customer or two.per_customer
+    if play.action.channel == other.action.channel:
+        capped = capped or one.per_channel or two.per_channel
+    if not capped or reaches_customer(play, to_customers) != reaches_customer(other, to_customers):
+        return False
+    this, that = play.when, other.when
+    return this.fact == that.fact and all(
+        not mine or not theirs or set(mine) & set(theirs)
+        for mine, theirs in (
+            (this.lifecycle, that.lifecycle), (this.stage, that.stage), (this.from_stage, that.from_stage),
+            (this.move, that.move), (this.level, that.level),
+        )
+    )  # fmt: skip
+
+
+def check_play_endpoints(
+    parsed: ParsedPlays, endpoints: Mapping[str, Endpoint], channels: Iterable[str], named: str
+) -> list[Fault]:
+    """Plays whose channel or endpoint doesn't exist; a play that names no endpoint means its channel's only one.
+
+    Args:
+        named: the endpoints file, for the messages.
+    """
+    faults: list[Fault] = []
+    installed = sorted(channels)
+    for name, play in [*parsed.plays.items(), *parsed.faulty.items()]:
+        positions, action = parsed.positions[name], play.action
+        if action.channel not in installed:
+            message = f"there is no channel {action.channel!r}: known are {', '.join(installed)}"
+            faults.append(positions.fault(["action", "channel"], message))
+            continue
+        of_channel = sorted(one.name for one in endpoints.values() if one.type == action.channel)
+        listed = ", ".join(of_channel) or "none"
+        if action.endpoint is None and len(of_channel) != 1:
+            message = f"write endpoint: the {action.channel} endpoints in {named} are: {listed}"
+            faults.append(positions.fault(["action"], message))
+        elif action.endpoint is not None and action.endpoint not in of_channel:
+            other = endpoints.get(action.endpoint)
+            message = (
+                f"endpoint {action.endpoint!r} is of type {other.type}, not {action.channel}"
+                if other
+                else f"there is no endpoint {action.endpoint!r} in {named}; of type {action.channel} there is: {listed}"
+            )
+            faults.append(positions.fault(["action", "endpoint"], message))
+    return faults
+
+
+def with_endpoint(play: Play, endpoints: Mapping[str, Endpoint]) -> Play:
+    """The play with the endpoint it means, where it names none."""
+    if play.action.endpoint is not None:
+        return play
+    (only,) = (one.name for one in endpoints.values() if one.type == play.action.channel)
+    return play.model_copy(update={"action": play.action.model_copy(update={"endpoint": only})})

@@ -1,0 +1,1 @@
+"""Routes that check, publish and switch plays."""

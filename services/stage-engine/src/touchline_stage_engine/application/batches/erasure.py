@@ -1,0 +1,134 @@
+"""Erasure: deletes every row of a person; a keyed hash of each key and the time are kept."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+
+from touchline_stage_engine.application.batches.customers import Customer
+from touchline_stage_engine.application.batches.folding import Folding
+from touchline_stage_engine.application.batches.refolding import Work, refold_all
+from touchline_stage_engine.application.identities.messages import ERASE_REQUESTED, LINK_REMOVED, WITHDRAWN, Message
+from touchline_stage_engine.application.outbox_records import identity_message
+from touchline_stage_engine.application.ports import PartitionTables
+from touchline_stage_engine.application.values import ErasureReceipt, ErasureRecord
+
+log = structlog.get_logger(__name__)
+
+
+def _receipt(text: object) -> str | None:
+    """A valid receipt; None where it is no UUID: the erasure is carried out and not counted."""
+    try:
+        return str(UUID(str(text)))
+    except ValueError:
+        return None
+
+
+class Erasures:
+    """The erasures of one partition."""
+
+    def __init__(self, partition: int, secret: bytes) -> None:
+        self._partition = partition
+        self._secret = secret
+        self._any: bool | None = None
+
+    def _hash(self, key: str) -> bytes:
+        return hmac.new(self._secret, key.encode(), hashlib.sha256).digest()
+
+    async def find(self, tables: PartitionTables, keys: Sequence[str]) -> dict[str, ErasureRecord]:
+        """Those of these keys that were erased."""
+        if self._any is None:
+            self._any = await tables.erasures.has_any()
+        if not self._any or not keys:
+            return {}
+        by_hash = {self._hash(key): key for key in keys}
+        found = await tables.erasures.find(list(by_hash))
+        return {by_hash[key_hash]: record for key_hash, record in found.items()}
+
+    async def erase(
+        self,
+        tables: PartitionTables,
+        folding: Folding,
+        message: Message,
+        customer: Customer,
+        now: int,
+    ) -> Customer | None:
+        """Erase the person a key belongs to. An alias passes the request on to its root, which asks all aliases.
+
+        Returns:
+            The customer's next incarnation, to be kept in memory instead; None where the request was passed on.
+        """
+        key, erased_at, by = message.recipient, int(message.data["erased_at"]), message.data.get("by")
+        receipt = _receipt(message.data.get("receipt"))
+        changes, builder = folding.changes, folding.builder
+        if customer.merged_into is not None and by is None:
+            data = {"erased_at": erased_at, "by": None, "receipt": receipt}
+            changes.outbox.append(identity_message(customer.merged_into, ERASE_REQUESTED, data, builder.decided_at))
+            return None
+        root: str = key if by is None else by
+        asked = await self._ask_others(tables, folding, customer, root, erased_at, receipt)
+        if customer.merged_into not in (None, root):
+            # It lost its way to the root that is being erased, and has transferred its touchpoints to another.
+            changes.outbox.append(identity_message(customer.merged_into, WITHDRAWN, {"alias": key}, builder.decided_at))
+        for index, name in enumerate(folding.names):
+            if customer.published[index].stage is not None:
+                changes.outbox.append(builder.no_stage(key, name))
+        for name in customer.unread:
+            changes.outbox.append(builder.no_stage(key, name))
+        changes.outbox.append(builder.erased(key, customer.incarnation, erased_at))
+        removed = await tables.erasures.delete_customer(key, erased_at)
+        if receipt is not None:
+            await tables.erasures.save_receipt(ErasureReceipt(receipt, self._hash(key), asked, erased_at, now, removed))
+        await tables.erasures.remember(
+            self._hash(key), ErasureRecord(erased_at, customer.incarnation + 1, customer.merges)
+        )
+        self._any = True
+        changes.forget(key)
+        changes.counts["erasures"] += 1
+        log.info("customer_erased", partition=self._partition)
+        return await self._begin_anew(tables, folding, customer, erased_at)
+
+    async def _ask_others(
+        self,
+        tables: PartitionTables,
+        folding: Folding,
+        customer: Customer,
+        root: str,
+        erased_at: int,
+        receipt: str | None,
+    ) -> int:
+        """Request the erasure of all aliases; ask linked keys of other customers to forget the link.
+
+        Returns:
+            How many further keys were asked to be erased.
+        """
+        key, sent_at = customer.customer_id, folding.builder.decided_at
+        aliases = {alias for _, alias in await tables.customers.aliases_of([key])}
+        links = customer.identity.links if customer.identity is not None else {}
+        aliases |= {other for other, link in links.items() if link.label is not None and link.label.root == key}
+        asked = sorted(aliases - {key, root})
+        for alias in asked:
+            data = {"erased_at": erased_at, "by": root, "receipt": receipt}
+            folding.changes.outbox.append(identity_message(alias, ERASE_REQUESTED, data, sent_at))
+        # The root is being erased with this key, so it need not forget the link.
+        for other in sorted(set(links) - aliases - {root}):
+            data = {"other": key, "before": erased_at}
+            folding.changes.outbox.append(identity_message(other, LINK_REMOVED, data, sent_at))
+        return len(asked)
+
+    async def _begin_anew(
+        self, tables: PartitionTables, folding: Folding, before: Customer, erased_at: int
+    ) -> Customer:
+        """The next incarnation: what occurred after the erasure is kept and folded again."""
+        key = before.customer_id
+        customer = folding.new_customer(key)
+        customer.incarnation, customer.erased_before = before.incarnation + 1, erased_at
+        customer.merges, customer.known = before.merges, None
+        customer.touchpoints, customer.seen_at = await tables.touchpoints.count(key)
+        if customer.touchpoints:
+            folding.changes.customers[key] = customer
+            work = Work(customer, [], from_scratch="late_touchpoint")
+            await refold_all(tables, folding, [work], erased_at, caught_up_at=None)
+        return customer

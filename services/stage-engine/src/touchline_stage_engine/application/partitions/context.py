@@ -1,0 +1,54 @@
+"""What the partitions of one process have in common."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from touchline_runtime.metrics import Metrics
+from touchline_runtime.tracing import Tracing
+
+from touchline_stage_engine.application.batches.customers import CacheBudget
+from touchline_stage_engine.application.definitions import Catalogue, DefinitionsInForce
+from touchline_stage_engine.application.partitions.catch_up import CatchUp
+from touchline_stage_engine.application.partitions.freshness import Freshness
+from touchline_stage_engine.application.ports import OutboxPublisher, PartitionLease, TouchpointConsumer
+from touchline_stage_engine.settings import StageEngineSettings
+
+_LARGE_BATCHES_AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """Settings, ports and shared state of one process.
+
+    Attributes:
+        acquire_lease: takes a partition (by number) from its present owner.
+        outbox_publisher: makes the publisher of a lease's partition.
+        turns: limits large batches in progress: one is folded while the database works for the other; more would only
+            take memory. Small batches do not wait.
+    """
+
+    settings: StageEngineSettings
+    definitions: DefinitionsInForce
+    consumer: TouchpointConsumer
+    acquire_lease: Callable[[int], Coroutine[Any, Any, PartitionLease]]
+    outbox_publisher: Callable[[PartitionLease], OutboxPublisher]
+    metrics: Metrics
+    erasure_secret: bytes
+    catch_up: CatchUp
+    cache_budget: CacheBudget
+    tracing: Tracing | None = None
+    freshness: Freshness = field(default_factory=Freshness)
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_BATCHES_AT_ONCE))
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The definitions in force now."""
+        return self.definitions.catalogue
+
+
+def clock() -> int:
+    """Now, in microseconds since the epoch."""
+    return time.time_ns() // 1000

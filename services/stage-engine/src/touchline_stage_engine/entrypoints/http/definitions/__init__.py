@@ -1,0 +1,1 @@
+"""Routes that check, publish and simulate lifecycle definitions."""

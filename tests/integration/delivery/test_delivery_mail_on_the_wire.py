@@ -1,0 +1,252 @@
+"""The kind: what a mailbox provider sees. Raw bytes as a real SMTP server got them, for generated inputs.
+
+Nothing here reads a header through Python's own parser first: it undoes the very faults that are looked for.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from email.header import decode_header, make_header
+from typing import Any
+from uuid import uuid4
+
+import idna
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from touchline_devstack.receivers import CaughtMail, MailCatcher
+from touchline_notifier.adapters.smtp.email import EmailChannel
+from touchline_notifier.core.delivery.channel import Attempt, Delivered, Delivery, GaveUp, Message, Retry
+from touchline_notifier.core.delivery.endpoints import Endpoint, Smtp
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CHANNEL = EmailChannel()
+GENERATED = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
+
+@pytest.fixture(scope="module")
+def catcher() -> Iterator[MailCatcher]:
+    """A mail server with SMTPUTF8."""
+    with MailCatcher() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def old_catcher() -> Iterator[MailCatcher]:
+    """A mail server without SMTPUTF8."""
+    with MailCatcher(smtputf8=False) as running:
+        yield running
+
+
+def send(catcher: MailCatcher, *, endpoint: dict[str, Any] | None = None, **message: Any) -> Attempt:
+    """One attempt through the channel."""
+    given: dict[str, Any] = {"sender": "Care <care@mail.example.org>", **(endpoint or {})}
+    smtp = given.pop("smtp", Smtp(host=catcher.host, port=catcher.port, tls="none", timeout_seconds=10))
+    there = Endpoint(name="mail", type="email", smtp=smtp, **given)
+    answered = {"to": "ada@example.org", "text": "Hello", **message}
+    one = Message(str(uuid4()), "touchline.action", "2026-03-01T12:00:00Z", "c-1", **answered)
+    delivery = Delivery(one.delivery_id, "action", None, "c-1", "email", "mail", one, 1, NOW)
+    return asyncio.run(CHANNEL.send(delivery, there, NOW))
+
+
+def sent(catcher: MailCatcher, **given: Any) -> CaughtMail:
+    """The mail as it arrived."""
+    before = len(catcher.mails)
+    assert send(catcher, **given) == Delivered(250)
+    (mail,) = catcher.mails[before:]
+    return mail
+
+
+def fields(mail: CaughtMail) -> list[tuple[str, str]]:
+    """Header fields in order, unfolded as RFC 5322 §2.2.3 says (CRLF before white space goes), not decoded."""
+    head = mail.raw.partition(b"\r\n\r\n")[0].decode()
+    unfolded = re.sub(r"\r\n(?=[ \t])", "", head)
+    return [(line.partition(":")[0], line.partition(":")[2].removeprefix(" ")) for line in unfolded.split("\r\n")]
+
+
+def field(mail: CaughtMail, name: str) -> str:
+    (value,) = (value for key, value in fields(mail) if key.lower() == name.lower())
+    return value
+
+
+def decoded(value: str) -> str:
+    return str(make_header(decode_header(value)))
+
+
+def is_sound(mail: CaughtMail) -> None:
+    """Lines, line ends and ASCII, of the whole mail."""
+    assert b"\n" not in mail.raw.replace(b"\r\n", b"")
+    assert b"\r" not in mail.raw.replace(b"\r\n", b"")
+    assert mail.raw.isascii()
+    assert max(map(len, mail.raw.split(b"\r\n"))) <= 998
+    head, _, body = mail.raw.partition(b"\r\n\r\n")
+    assert max(map(len, body.split(b"\r\n"))) <= 78
+    for line in head.split(b"\r\n"):
+        assert line.strip(), "a line of blanks in a header is obsolete syntax (RFC 5322 §4.2)"
+        for word in re.findall(rb"=\?[^ ]*\?=", line):
+            assert len(word) <= 75, "RFC 2047 §2"
+    names = [name.lower() for name, _ in fields(mail)]
+    once = ("from", "to", "subject", "date", "message-id", "reply-to", "list-unsubscribe", "mime-version")
+    assert all(names.count(name) <= 1 for name in once)
+
+
+words = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=60)
+sentences = st.lists(words, max_size=12).map(lambda parts: " ".join(" ".join(parts).split()))
+paths = st.text("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", min_size=10, max_size=700)
+
+
+@GENERATED
+@given(token=paths)
+def test_the_way_out_leaves_in_one_ascii_line_whatever_its_length(catcher: MailCatcher, token: str) -> None:
+    link = f"https://notify.example.org/v1/unsubscribe/{token}"
+    mail = sent(catcher, unsubscribe_url=link, subject="Hello")
+    is_sound(mail)
+    lines = mail.raw.split(b"\r\n")
+    assert f"List-Unsubscribe: <{link}>".encode() in lines
+    assert b"List-Unsubscribe-Post: List-Unsubscribe=One-Click" in lines
+
+
+@GENERATED
+@given(subject=st.one_of(sentences, st.text("abc =?Q", max_size=500)))
+def test_any_subject_arrives_whole_in_lines_of_78(catcher: MailCatcher, subject: str) -> None:
+    mail = sent(catcher, subject=subject)
+    is_sound(mail)
+    head = mail.raw.partition(b"\r\n\r\n")[0]
+    assert max(map(len, head.split(b"\r\n"))) <= 78
+    assert decoded(field(mail, "Subject")) == " ".join(subject.split())
+
+
+@GENERATED
+@given(name=words.filter(lambda text: "<" not in text and ">" not in text))
+def test_any_name_of_a_sender_leaves_the_address_alone(catcher: MailCatcher, name: str) -> None:
+    name = " ".join(name.replace('"', "").split())
+    mail = sent(catcher, endpoint={"sender": f"{name} <care@bücher.example>", "reply_to": f'"{name}" <re@example.org>'})
+    is_sound(mail)
+    for key, address in (("From", "care@xn--bcher-kva.example"), ("Reply-To", "re@example.org")):
+        value = field(mail, key)
+        assert value.endswith(f"<{address}>") if name.strip() else value == address
+        phrase = value.removesuffix(f"<{address}>").strip()
+        quoted = phrase.startswith('"')
+        shown = re.sub(r"\\(.)", r"\1", phrase[1:-1]) if quoted else decoded(phrase)
+        assert not name.replace("\\", "") or shown.replace("\\", "") == name.replace("\\", "")
+
+
+@GENERATED
+@given(value=st.one_of(sentences, st.text('{}":,abc1', max_size=900)), name=st.sampled_from(["X-SMTPAPI", "X-Tags"]))
+def test_any_custom_header_arrives_whole(catcher: MailCatcher, name: str, value: str) -> None:
+    mail = sent(catcher, headers={name: value})
+    is_sound(mail)
+    if not value.split():
+        assert name not in dict(fields(mail))
+    elif value.isascii() and "=?" not in value:
+        assert field(mail, name) == " ".join(value.split()), "ASCII is for programs, and stays as it is"
+    else:
+        assert decoded(field(mail, name)) == " ".join(value.split())
+
+
+@GENERATED
+@given(text=st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), max_size=400))
+def test_any_text_leaves_as_seven_bit(catcher: MailCatcher, text: str) -> None:
+    mail = sent(catcher, text=text + "ä" * 2000, html=f"<p>{'x' * 3000}</p>")
+    is_sound(mail)
+    assert "ä" * 2000 in mail.text.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Feedback-ID", "campaign:customer:type:" + "s" * 200),
+        ("List-ID", "<news.mail.example.org>"),
+        ("References", " ".join(f"<{uuid4()}@mail.example.org>" for _ in range(12))),
+        ("In-Reply-To", f"<{uuid4()}@{'sub.' * 20}example.org>"),
+        ("List-Help", "<https://example.org/help?" + "q" * 300 + ">, <mailto:help@example.org>"),
+    ],
+)
+def test_structured_headers_leave_as_they_stand_on_one_line(catcher: MailCatcher, name: str, value: str) -> None:
+    mail = sent(catcher, headers={name: value})
+    is_sound(mail)
+    assert f"{name}: {value}".encode() in mail.raw.split(b"\r\n")
+
+
+@pytest.mark.parametrize(
+    ("headers", "why"),
+    [
+        ({"X-Long": "x" * 1200}, "X-Long: has a word of more than 998"),
+        ({"Feedback-ID": "Zoë"}, "Feedback-ID: only ASCII"),
+        ({"X Y": "1"}, "no header name"),
+        ({"X-Ä": "1"}, "no header name"),
+    ],
+)
+def test_a_header_that_no_mail_may_carry_fails_for_good_and_says_which(
+    catcher: MailCatcher, headers: dict[str, str], why: str
+) -> None:
+    before = len(catcher.mails)
+    attempt = send(catcher, headers=headers)
+    assert isinstance(attempt, GaveUp)
+    assert why in attempt.why
+    assert len(catcher.mails) == before
+
+
+def test_a_plays_headers_replace_the_endpoints_but_never_ours(catcher: MailCatcher) -> None:
+    mail = sent(
+        catcher,
+        endpoint={"headers": {"X-Tag": "endpoint", "Content-Type": "text/evil"}},
+        headers={"x-tag": "play", "bcc": "eve@example.org", "List-Unsubscribe": "<https://evil.example>"},
+    )
+    assert field(mail, "x-tag") == "play"
+    assert b"evil" not in mail.raw
+    assert b"eve@" not in mail.raw
+
+
+# One mailbox, two spellings
+
+LABELS = st.sampled_from(["bücher", "straße", "пример", "例え", "faß", "mañana", "ÄÖÜ", "bu\u0308cher"])
+
+
+@GENERATED
+@given(label=LABELS, local=st.sampled_from(["ada", "a.b+c", "o'neill"]))
+def test_an_internationalised_domain_goes_as_xn_without_smtputf8(
+    old_catcher: MailCatcher, label: str, local: str
+) -> None:
+    domain = idna.encode(f"{label}.example", uts46=True).decode()
+    mail = sent(old_catcher, to=f"{local}@{label}.example", subject="Hello")
+    is_sound(mail)
+    assert mail.envelope_to == [f"{local}@{domain}"]
+    assert field(mail, "To") == f"{local}@{domain}"
+    assert "SMTPUTF8" not in mail.options
+
+
+def test_an_internationalised_local_part_goes_by_smtputf8(catcher: MailCatcher) -> None:
+    mail = sent(catcher, to="zoë@bücher.example", subject="Grüße")
+    assert mail.envelope_to == ["zoë@xn--bcher-kva.example"]
+    assert "SMTPUTF8" in mail.options
+    assert field(mail, "To") == "zoë@xn--bcher-kva.example"
+    assert field(mail, "Subject").isascii()
+
+
+@pytest.mark.parametrize("to", ["zoë@example.org", "用户@例え.jp", "ñ@bücher.example"])
+def test_without_smtputf8_an_internationalised_local_part_fails_for_good_with_the_reason(
+    old_catcher: MailCatcher, to: str
+) -> None:
+    before = len(old_catcher.mails)
+    attempt = send(old_catcher, to=to)
+    assert isinstance(attempt, GaveUp)
+    assert "SMTPUTF8" in attempt.why
+    assert to not in attempt.why, "addresses are not for logs"
+    assert len(old_catcher.mails) == before
+
+
+@pytest.mark.parametrize("to", ["a@b@c.org", "a b@c.org", "a@-x.org", "a@x..org", "<a@b.org>", "a@b.org, c@d.org"])
+def test_what_is_no_address_fails_for_good(catcher: MailCatcher, to: str) -> None:
+    assert isinstance(send(catcher, to=to), GaveUp)
+
+
+def test_a_server_without_starttls_is_told_of_with_the_setting_to_change(catcher: MailCatcher) -> None:
+    smtp = Smtp(host=catcher.host, port=catcher.port, tls="starttls", timeout_seconds=5)
+    attempt = send(catcher, endpoint={"smtp": smtp})
+    assert isinstance(attempt, Retry)
+    assert "STARTTLS" in attempt.why
+    assert "smtp.tls: none" in attempt.why

@@ -1,0 +1,1 @@
+"""Shared by the tests: servers, waiting, clients of the services, deployments."""

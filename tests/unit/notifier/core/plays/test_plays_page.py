@@ -1,0 +1,68 @@
+"""The page on plays and the schema for editors say what the code does."""
+
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import jsonschema
+import pytest
+from touchline_notifier.adapters.files.play_files import shipped_plays
+from touchline_notifier.core.decisions.hold_reasons import CancelCode, FinalHoldCode, HeldOutCode, TemporaryHoldCode
+from touchline_notifier.core.plays.built_in_lifecycles import BUILT_IN
+from touchline_notifier.core.plays.parse import check_lifecycles, read_plays
+from touchline_notifier.core.plays.play import Limits, json_schema
+from touchline_runtime.yaml.text import read_document
+
+DOCS = Path(__file__).parents[5] / "docs"
+PAGE = (DOCS / "plays.md").read_text()
+
+
+def test_the_schema_in_the_docs_is_the_code_s() -> None:
+    written = json.loads((DOCS / "play.schema.json").read_text())
+    assert written == json_schema(), "run: touchline-notifier schema > docs/play.schema.json"
+
+
+@pytest.mark.parametrize("name", shipped_plays())
+def test_shipped_plays_meet_the_schema(name: str) -> None:
+    path, text = shipped_plays()[name]
+    jsonschema.validate(read_document(text, path).value, json_schema())
+
+
+def test_the_schema_refuses_what_is_misspelt() -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(
+            {"play": "p", "when": {"fact": "customer-stalled"}, "action": {}, "limit": {}}, json_schema()
+        )
+
+
+def test_the_play_on_the_page_is_sound() -> None:
+    (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    parsed = read_plays([("docs/plays.md", text)])
+    assert parsed.faults == []
+    assert parsed.warnings == []
+    assert check_lifecycles(parsed, BUILT_IN) == []
+    jsonschema.validate(read_document(text, "docs/plays.md").value, json_schema())
+
+
+def test_the_page_names_every_limit() -> None:
+    assert [name for name in Limits.model_fields if f"`{name}`" not in PAGE] == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "codes"),
+    [
+        ("`held` permanently", FinalHoldCode),
+        ("`held`, decided again later", TemporaryHoldCode),
+        ("`cancelled`", CancelCode),
+        ("`held_out`", HeldOutCode),
+    ],
+)
+def test_the_page_names_every_code_of_a_reason_and_no_other(outcome: str, codes: object) -> None:
+    (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| {outcome}")]
+    assert set(re.findall(r"`([a-z_]+)`", row.split("|")[2])) == names_in(codes)
+
+
+def names_in(codes: object) -> set[str]:
+    """The strings of a Literal, or of a union of some."""
+    return {name for part in get_args(codes) for name in ([part] if isinstance(part, str) else names_in(part))}

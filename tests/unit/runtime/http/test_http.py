@@ -1,0 +1,152 @@
+"""The common HTTP application: health, metrics, problems, tokens."""
+
+import asyncio
+import base64
+import hashlib
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI
+from structlog.testing import capture_logs
+from touchline_runtime.errors import Unavailable
+from touchline_runtime.http.app import build_app
+from touchline_runtime.http.auth import require_token
+from touchline_runtime.http.problems import Problem, TimeLimit
+from touchline_runtime.metrics import Counter, Gauge, Histogram, Metrics
+from touchline_runtime.process.health import Health
+
+SEEN = Counter("touchline_seen", "things seen", "nothing to do", ("kind",))
+OPEN = Gauge("touchline_open", "things open", "close some")
+TOOK = Histogram("touchline_took_seconds", "time taken", "be quicker")
+
+
+def application(health: Health | None = None, metrics: Metrics | None = None) -> FastAPI:
+    return build_app("t", version="1", about="", health=health or Health(), metrics=metrics or Metrics([]))
+
+
+def client(app: FastAPI) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://t")
+
+
+async def test_a_process_is_alive_even_when_it_is_not_ready() -> None:
+    async def broken() -> None:
+        raise Unavailable("Kafka does not answer")
+
+    async def fine() -> None:
+        return None
+
+    health = Health(checks={"kafka": broken, "database": fine})
+    async with client(application(health)) as http:
+        assert (await http.get("/healthz")).status_code == 200
+        answer = await http.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["checks"] == {"kafka": "Unavailable: Kafka does not answer", "database": "ok"}
+
+
+async def test_a_check_that_hangs_is_not_ready() -> None:
+    health = Health(timeout=0.01, checks={"kafka": asyncio.Event().wait})  # type: ignore[dict-item]
+    assert await health.readiness() == (False, {"kafka": "no answer in 0.01 s"})
+
+
+async def test_two_processes_worth_of_metrics_never_share_a_count() -> None:
+    ours, theirs = Metrics([SEEN, OPEN, TOOK]), Metrics([SEEN])
+    ours.counter(SEEN).labels("a").inc(3)
+    ours.gauge(OPEN).set(2)
+    ours.histogram(TOOK).observe(0.3)
+    async with client(application(metrics=ours)) as http:
+        text = (await http.get("/metrics")).text
+    assert 'touchline_seen_total{kind="a"} 3.0' in text
+    assert "touchline_open 2.0" in text
+    assert "touchline_took_seconds_count 1.0" in text
+    assert b"touchline_seen_total{" not in theirs.exposition()
+
+
+async def test_every_error_is_a_problem() -> None:
+    app = application()
+
+    @app.get("/refused")
+    async def refused() -> None:
+        raise Problem(429, "slow down", type="rate-limited", headers={"Retry-After": "3"}, limit=5)
+
+    @app.get("/away")
+    async def away() -> None:
+        raise Unavailable("PostgreSQL does not answer")
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise RuntimeError("secret detail")
+
+    @app.get("/number/{n}")
+    async def number(n: int) -> int:
+        return n
+
+    async with client(app) as http:
+        answers = {path: await http.get(path) for path in ("/refused", "/away", "/broken", "/number/x", "/nowhere")}
+        posted = await http.post("/refused")
+    assert {path: answer.status_code for path, answer in answers.items()} == {
+        "/refused": 429, "/away": 503, "/broken": 500, "/number/x": 422, "/nowhere": 404,
+    }  # fmt: skip
+    for answer in (*answers.values(), posted):
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+    assert answers["/refused"].json()["limit"] == 5
+    assert answers["/refused"].headers["retry-after"] == "3"
+    assert "retry-after" in answers["/away"].headers
+    assert "secret detail" not in answers["/broken"].text
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        (None, 401),
+        ("Bearer wrong", 401),
+        ("Bearer ", 401),
+        ("Basic !!!", 401),
+        ("Bearer right", 200),
+        ("Basic " + base64.b64encode(b"anybody:right").decode(), 200),
+        ("Basic " + base64.b64encode(b"right:").decode(), 200),
+    ],
+)
+async def test_a_configured_token_opens_and_nothing_else_does(header: str | None, status: int) -> None:
+    app = application()
+    guard = require_token(frozenset({hashlib.sha256(b"right").hexdigest()}))
+
+    @app.get("/guarded", dependencies=[Depends(guard)])
+    async def guarded() -> str:
+        return "in"
+
+    async with client(app) as http:
+        answer = await http.get("/guarded", headers={"Authorization": header} if header else {})
+    assert answer.status_code == status
+
+
+async def test_the_page_of_the_api_asks_no_other_host() -> None:
+    async with client(application()) as http:
+        page = await http.get("/docs")
+        described = (await http.get("/openapi.json")).json()
+    assert page.status_code == 200
+    assert "://" not in page.text
+    assert "/readyz" in described["paths"]
+
+
+async def test_a_path_is_in_no_log_since_it_may_name_a_person_or_hold_a_token() -> None:
+    """Kind: everything that is logged of a request that failed, whatever made it fail."""
+    app = application()
+    app.add_middleware(TimeLimit, seconds=0.05)
+    faults: dict[str, Exception] = {"away": ConnectionRefusedError(), "ours": RuntimeError(), "slow": TimeoutError()}
+
+    @app.get("/v1/people/{kind}/{name}")
+    async def fails(kind: str, name: str) -> None:
+        if kind == "waits":
+            await asyncio.sleep(60)
+        raise faults[kind]
+
+    statuses = []
+    with capture_logs() as logged:
+        async with client(app) as http:
+            for kind in (*faults, "waits"):
+                statuses.append((await http.get(f"/v1/people/{kind}/ada@example.org")).status_code)
+    assert statuses == [503, 500, 503, 503]
+    assert [line["route"] for line in logged] == ["/v1/people/{kind}/{name}"] * 4
+    assert "ada" not in str(logged)
