@@ -15,7 +15,7 @@ from typing import Any
 
 import trustme
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import CreateAclsRequest
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from cryptography.hazmat.primitives import serialization
 from touchline_devstack.embedded.archive import kafka_runtime
 from touchline_devstack.embedded.jars import JarCache, JarLock
@@ -47,23 +47,46 @@ class SecureKafka:
 
     async def allow(self, principal: str, acls: list[dict[str, Any]], prefix: str) -> None:
         """Create access rules, as deploy/helm/touchline/files/acls.json writes them."""
+        for rule, response in await self._each(CreateAclsRequest, principal, acls, prefix):
+            for code, message in response.creation_responses:
+                assert code == 0, f"{rule}: {code} {message}"
+
+    async def withdraw(self, principal: str, acls: list[dict[str, Any]], prefix: str) -> None:
+        """Delete access rules that :meth:`allow` has created."""
+        for rule, response in await self._each(DeleteAclsRequest, principal, acls, prefix):
+            for code, message, deleted in response.filter_responses:
+                assert (code, len(deleted)) == (0, 1), f"{rule}: {code} {message}"
+
+    async def _each(
+        self,
+        request: type[CreateAclsRequest | DeleteAclsRequest],
+        principal: str,
+        acls: list[dict[str, Any]],
+        prefix: str,
+    ) -> list[tuple[str, Any]]:
+        """Send a request for each operation of each rule: (rule, response)."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.internal)
         await admin.start()
         try:
-            for acl in acls:
-                for operation in acl["operations"]:
-                    request = CreateAclsRequest(
-                        RESOURCES[acl["type"]],
-                        acl["name"].replace("{prefix}", prefix),
-                        PATTERNS[acl["pattern"]],
-                        f"User:{principal}",
-                        "*",
-                        OPERATIONS[operation],
-                        ALLOW,
-                    )
-                    response = await admin._client.send(admin._client.get_random_node(), request)
-                    for code, message in response.creation_responses:
-                        assert code == 0, f"{acl} {operation}: {code} {message}"
+            return [
+                (
+                    f"{acl} {operation}",
+                    await admin._client.send(
+                        admin._client.get_random_node(),
+                        request(
+                            RESOURCES[acl["type"]],
+                            acl["name"].replace("{prefix}", prefix),
+                            PATTERNS[acl["pattern"]],
+                            f"User:{principal}",
+                            "*",
+                            OPERATIONS[operation],
+                            ALLOW,
+                        ),
+                    ),
+                )
+                for acl in acls
+                for operation in acl["operations"]
+            ]
         finally:
             await admin.close()
 

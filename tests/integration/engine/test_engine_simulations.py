@@ -122,8 +122,12 @@ async def test_what_a_simulation_says_of_each_customer_is_what_publishing_then_d
         after = await stages(live)
         return bool(at_once == sum(before[customer] != after[customer] for customer in before))
 
+    async def refolded() -> bool:
+        return await engine.metric("touchline_refolds_pending") == 0
+
     await wait_until(taken_up, f"{at_once} customers move at once")
-    assert await engine.metric("touchline_refolds_pending") == 0
+    await wait_until(refolded, "no customer waits to be folded again")
+    assert await taken_up(), "the customers that were folded last do not move"
 
 
 async def test_a_simulation_reports_a_sample_first_and_holds_up_no_vacuum(live: World) -> None:

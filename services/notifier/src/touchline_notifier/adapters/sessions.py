@@ -9,7 +9,8 @@ from aiokafka.errors import KafkaError
 from touchline_partitions.errors import FencedError
 from touchline_runtime.database import pools as database
 from touchline_runtime.database.faults import UNREACHABLE, is_transient, remedy
-from touchline_runtime.errors import Unavailable
+from touchline_runtime.errors import ConfigurationError, Unavailable
+from touchline_runtime.kafka.faults import IncompleteAssignmentError
 from touchline_runtime.kafka.faults import remedy as kafka_remedy
 
 from touchline_notifier.adapters.kafka.consumer import KafkaRecordConsumer
@@ -66,8 +67,11 @@ def diagnose(error: BaseException) -> SessionFault:
     if isinstance(error, UnusablePlayError):
         return SessionFault("blocked", str(error), _FAILED_RETRY_SECONDS)
     text = f"{type(error).__name__}: {error}{remedy(error)}"
+    if isinstance(error, ConfigurationError):
+        return SessionFault("blocked", str(error), _BLOCKED_RETRY_SECONDS)
     if (todo := kafka_remedy(error)) is not None:
-        return SessionFault("blocked", f"{text}: {todo}", _BLOCKED_RETRY_SECONDS)
+        wait = _FAILED_RETRY_SECONDS if isinstance(error, IncompleteAssignmentError) else _BLOCKED_RETRY_SECONDS
+        return SessionFault("blocked", f"{text}: {todo}", wait)
     refused = isinstance(error, asyncpg.PostgresError) and not is_transient(error)
     if isinstance(error, _PASSING) and not refused:
         return SessionFault("passing", text, _RETRY_SECONDS)

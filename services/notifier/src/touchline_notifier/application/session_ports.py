@@ -47,6 +47,9 @@ class AssignmentListener(Protocol):
     async def assigned(self, partitions: Sequence[int]) -> None:
         """These partitions are read from now on."""
 
+    def failed(self, error: Exception) -> None:
+        """What was assigned can't be read: the session has to end."""
+
 
 class Fetched(NamedTuple):
     """Records by partition."""

@@ -12,6 +12,7 @@ from touchline_runtime.kafka.shutdown import unless_stopping
 
 from touchline_stage_engine import metrics as declared
 from touchline_stage_engine.application.definitions import DefinitionsInForce
+from touchline_stage_engine.application.errors import Interrupted, PermanentFaultError
 from touchline_stage_engine.application.partitions.batch_metrics import begin_at_zero
 from touchline_stage_engine.application.partitions.context import WorkerContext
 from touchline_stage_engine.application.partitions.owner import PartitionOwner
@@ -20,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 _RELEASE_SECONDS = 12.0
 _RETRY_SECONDS = 2.0
+_BLOCKED_RETRY_SECONDS = 10.0
+"""After a fault that an operator has to end."""
 _PARTITION_GAUGES = (declared.LAG_RECORDS, declared.OUTBOX_WAITING, declared.PARTITION_IDLE, declared.UNFOLDED_SECONDS)
 
 
@@ -70,16 +73,25 @@ class Engine:
 
         When membership in the group ends unexpectedly, the error is logged and the worker joins again.
         """
+        reported = ""
         while not stopping.is_set():
             try:
                 await self._membership(stopping)
             except ConfigurationError:
                 raise
             except Exception as error:
-                self._fault = f"{type(error).__name__}: {error}"
-                log.error("session_failed", retry_seconds=_RETRY_SECONDS, exc_info=error)
+                again, self._fault = str(error) == reported, f"{type(error).__name__}: {error}"
+                reported, wait = str(error), _RETRY_SECONDS
+                if isinstance(error, PermanentFaultError):
+                    wait = _BLOCKED_RETRY_SECONDS
+                    if not again:
+                        log.error("session_blocked", error=reported, retry_seconds=wait)
+                elif isinstance(error, Interrupted):
+                    log.warning("session_ended", error=reported, retry_seconds=wait)
+                else:
+                    log.error("session_failed", retry_seconds=wait, exc_info=error)
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(_RETRY_SECONDS):
+                    async with asyncio.timeout(wait):
                         await stopping.wait()
 
     async def _membership(self, stopping: asyncio.Event) -> None:

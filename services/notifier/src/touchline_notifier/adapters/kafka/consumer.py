@@ -11,6 +11,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
 from touchline_runtime.config.settings import ServiceSettings
 from touchline_runtime.kafka import clients as kafka
+from touchline_runtime.kafka.faults import check_assignment
 from touchline_runtime.kafka.shutdown import stop_client
 from touchline_schemas.topics import STAGE_CHANGES, TOUCHPOINTS
 
@@ -51,7 +52,7 @@ class KafkaRecordConsumer:
         self._consumer: AIOKafkaConsumer = kafka.consumer(settings, f"{settings.topic_prefix}-notifier", **arguments)
 
     async def start(self, listener: AssignmentListener) -> None:
-        rebalance = _RebalanceListener(listener, self.topic_names["facts"])
+        rebalance = _RebalanceListener(listener, self.topic_names)
         self._consumer.subscribe(list(self.topic_names.values()), listener=rebalance)
         await kafka.start_when_reachable(self._consumer, self._settings)
 
@@ -109,9 +110,9 @@ class KafkaRecordConsumer:
 class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """Passes assignments of the facts topic on: those of the touchpoints are the same."""
 
-    def __init__(self, listener: AssignmentListener, topic: str) -> None:
+    def __init__(self, listener: AssignmentListener, topic_names: Mapping[Topic, str]) -> None:
         self._listener = listener
-        self._topic = topic
+        self._topics = topic_names
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """All partitions are given up."""
@@ -119,4 +120,9 @@ class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # ai
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """These are read from now on."""
-        await self._listener.assigned(sorted(at.partition for at in assigned if at.topic == self._topic))
+        try:
+            check_assignment(assigned, list(self._topics.values()))
+        except KafkaError as error:
+            self._listener.failed(error)
+            return
+        await self._listener.assigned(sorted(at.partition for at in assigned if at.topic == self._topics["facts"]))

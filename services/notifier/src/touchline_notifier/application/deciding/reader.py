@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
-from touchline_runtime.errors import ConfigurationError, Unavailable
+from touchline_runtime.errors import Unavailable
 from touchline_runtime.kafka.shutdown import cancelled_by_us
 
 from touchline_notifier.application.deciding.partition import PartitionProcessor
@@ -72,17 +72,12 @@ class Reader:
             self._observer.session()
             try:
                 await self._session(stopping)
-            except ConfigurationError:
-                raise
             except (Exception, asyncio.CancelledError) as error:
                 if cancelled_by_us():
                     raise
                 wait = self._report(error)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stopping.wait(), wait)
-            finally:
-                self.working = False
-                self._observer.owned(())
 
     def _report(self, error: BaseException) -> float:
         """Log why a session ended, a fault that does not pass only once; seconds until the next session."""
@@ -101,7 +96,12 @@ class Reader:
             context = await self._plays.as_of(resources.store.plays)
             processor = PartitionProcessor(resources.store, context, self._sending, self._clock)
             session = PartitionSession(resources, processor, self._observer, self._plays)
-            await session.run(stopping, self._wake_delivery, self._note_progress)
+            try:
+                await session.run(stopping, self._wake_delivery, self._note_progress)
+            finally:
+                # Before the wait for the next session: a reader that is blocked is not ready and owns nothing.
+                self.working = False
+                self._observer.owned(())
 
     def _note_progress(self) -> None:
         """The session works, and Kafka has answered."""

@@ -135,7 +135,11 @@ class PartitionSession:
                 await self._acquire(partitions)
         except Exception as error:
             # The consumer swallows what a listener raises; the session's loop raises it.
-            self._failure = error
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        """End the session with an error."""
+        self._failure = error
 
     async def _acquire(self, numbers: Sequence[int]) -> None:
         for number in numbers:

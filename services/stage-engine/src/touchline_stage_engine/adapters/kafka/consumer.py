@@ -19,6 +19,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 from touchline_runtime.kafka import clients as kafka
+from touchline_runtime.kafka.faults import check_assignment
 from touchline_runtime.kafka.shutdown import stop_client
 
 from touchline_stage_engine.adapters.kafka.faults import kafka_fault
@@ -50,7 +51,10 @@ class Ends:
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
     """Passes assignments on by partition, and exceptions of the callbacks too: aiokafka would swallow them."""
 
-    def __init__(self, on_assigned: Assigned, on_revoked: Assigned, on_failed: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, inputs: Inputs, on_assigned: Assigned, on_revoked: Assigned, on_failed: Callable[[Exception], None]
+    ) -> None:
+        self._topics = (inputs.touchpoints, inputs.identity)
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
         self._on_failed = on_failed
@@ -59,6 +63,11 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
         await self._call(self._on_revoked, revoked)
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        try:
+            check_assignment(assigned, self._topics)
+        except KafkaError as error:
+            self._on_failed(kafka_fault(error, "partitions can't be read"))
+            return
         await self._call(self._on_assigned, assigned)
 
     async def _call(self, then: Assigned, topic_partitions: Iterable[TopicPartition]) -> None:
@@ -80,6 +89,7 @@ class KafkaTouchpointConsumer:
         self._written: AIOKafkaConsumer | None = None
         self._ends = Ends()
         self._done: dict[TopicPartition, int] = {}
+        self._on_failed: Callable[[Exception], None] | None = None
 
     @property
     def consumer(self) -> AIOKafkaConsumer:
@@ -88,7 +98,7 @@ class KafkaTouchpointConsumer:
         return self._consumer
 
     async def start(self, on_assigned: Assigned, on_revoked: Assigned, on_failed: Callable[[Exception], None]) -> None:
-        """Join the group. ``on_failed`` is called when an assignment could not be taken or given up.
+        """Join the group. ``on_failed`` is called when an assignment could not be taken or given up, and by `watch`.
 
         Raises:
             Unavailable: no broker answers.
@@ -114,9 +124,10 @@ class KafkaTouchpointConsumer:
             self._settings, f"{self._worker}-ends", group_id=None, isolation_level="read_uncommitted"
         )
         await kafka.start_when_reachable(self._written, self._settings)
+        self._on_failed = on_failed
         self._consumer.subscribe(
             [self._inputs.touchpoints, self._inputs.identity],
-            listener=_Listener(on_assigned, on_revoked, on_failed),
+            listener=_Listener(self._inputs, on_assigned, on_revoked, on_failed),
         )
 
     async def stop(self) -> None:
@@ -256,9 +267,19 @@ class KafkaTouchpointConsumer:
         return total
 
     async def watch(self, stopping: asyncio.Event, owned: Callable[[], Iterable[int]]) -> None:
-        """Fetch the ends of the input topics and commit what has been folded, until stopping."""
+        """Fetch the ends of the input topics and commit what has been folded, until stopping.
+
+        An error of the membership itself is passed to ``on_failed``: aiokafka reports such an error again and again
+        until the consumer is replaced, even after its cause is gone, and to nobody while no partition is polled.
+        """
         commit_at = 0.0
         while not stopping.is_set():
+            try:
+                self.consumer._coordinator.check_errors()
+            except KafkaError as error:
+                assert self._on_failed is not None, "start first"
+                self._on_failed(kafka_fault(error, "the consumer group can't be used"))
+                return
             pairs = [pair for partition in owned() for pair in self._pair(partition)]
             try:
                 if pairs:
