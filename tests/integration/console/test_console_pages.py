@@ -64,6 +64,29 @@ def test_charts_are_replaced_as_when_an_answer_is_computed_again(look: Look, pat
         assert look.complaints() == []
 
 
+_CUT_LABELS = """() => [...document.querySelectorAll(".chart")].flatMap((box) => {
+    const chart = window.echarts && echarts.getInstanceByDom(box);
+    if (!chart) return [];
+    // A long legend is cut on purpose: it has pages.
+    const all = chart.getZr().storage.getDisplayList(true);
+    return all.filter((one) => one.type === "tspan" && !(one.__clipPaths || []).length).flatMap((one) => {
+        const place = one.getBoundingRect().clone();
+        if (one.transform) place.applyTransform(one.transform);
+        const inside = place.x > -2 && place.x + place.width < chart.getWidth() + 2;
+        return inside ? [] : [`${box.dataset.options}: ${one.style.text} at ${place.x}, ${place.width} wide`];
+    });
+})"""
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_no_label_of_a_chart_is_cut(look: Look, width: int) -> None:
+    cut: dict[str, list[str]] = {}
+    for path in ("/customers/c-3", "/plays/win-back", *(one for one in PAGES if one.startswith("/lifecycles/"))):
+        with look.page(path, width=width):
+            cut[path] = look.now.evaluate(_CUT_LABELS)
+    assert {path: labels for path, labels in cut.items() if labels} == {}
+
+
 @pytest.mark.parametrize("path", EVERY)
 def test_it_fits_a_phone(look: Look, path: str) -> None:
     with look.page(path, width=390):

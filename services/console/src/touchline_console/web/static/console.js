@@ -60,7 +60,10 @@
       chart.on("click", (point) => { const to = point.data && point.data.href; if (to) location.assign(to); });
     }
     const options = resolve(JSON.parse(data.textContent));
-    chart.setOption({ animation: false, textStyle: { fontFamily: getComputedStyle(document.body).fontFamily }, ...options }, true);
+    const fontFamily = getComputedStyle(document.body).fontFamily;
+    // ECharts makes room for an axis' labels by the font that the axis itself names, not by that of the chart.
+    for (const name of ["xAxis", "yAxis"]) for (const axis of [options[name] || []].flat()) axis.axisLabel = { fontFamily, ...axis.axisLabel };
+    chart.setOption({ animation: false, textStyle: { fontFamily }, ...options }, true);
   };
   const sizes = new ResizeObserver((entries) => entries.forEach((entry) => { const c = charts.get(entry.target); if (c) c.resize(); }));
   const seen = new IntersectionObserver((entries) => entries.forEach((entry) => { if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); } }), { rootMargin: "300px" });
