@@ -22,6 +22,9 @@ from touchline_notifier.core.profiles.profile import Profile
 from touchline_notifier.core.unsubscribe.tokens import UnsubscribeTokens, key_of
 from touchline_notifier.entrypoints.http.unsubscribe import unsubscribe_router
 from touchline_runtime.http import problems
+from touchline_runtime.http.app import build_app
+from touchline_runtime.metrics import Metrics
+from touchline_runtime.process.health import Health
 from touchline_schemas.events.facts import CustomerErased, CustomerMerged
 from touchline_schemas.touchpoint import Touchpoint
 
@@ -39,14 +42,17 @@ def links(pool: asyncpg.Pool, tokens: UnsubscribeTokens) -> UnsubscribeLinks:
     return UnsubscribeLinks(PostgresSubscriptionStore(pool, HASHES, 8), 8, tokens)
 
 
+def _link(path: str) -> bool:
+    return path.startswith("/v1/unsubscribe/")
+
+
 class Browser:
     """Opens the notifier's routes."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self.pool = pool
-        self.application = FastAPI()
+        self.application = build_app("t", version="1", about="", health=Health(), metrics=Metrics([]), proven=_link)
         self.tokens = UnsubscribeTokens(key_of(KEPT))
-        problems.install(self.application)
 
     @classmethod
     async def open(cls, pool: asyncpg.Pool, secrets: Sequence[str] = ()) -> "Browser":
@@ -133,8 +139,13 @@ async def test_three_clicks_at_once_and_one_later_make_one_touchpoint(browser: B
 async def test_a_scanner_that_looks_changes_nothing(browser: Browser) -> None:
     before = await browser.pool.fetch("SELECT * FROM profiles")
     link = browser.link("c-1")
-    for method in ("GET", "HEAD", "OPTIONS", "GET"):
-        assert (await browser.ask(method, link)).status_code in (200, 405)
+    for path in (link, f"{link}/preferences"):
+        for method in ("HEAD", "GET", "HEAD"):
+            answer = await browser.ask(method, path)
+            assert (answer.status_code, bool(answer.content)) == (200, method == "GET")
+            assert answer.headers["cache-control"] == "no-store"
+        assert (await browser.ask("OPTIONS", path)).status_code == 405
+    assert (await browser.ask("HEAD", "/v1/unsubscribe/no-link")).status_code == 404
     assert await browser.touchpoints() == []
     assert await browser.pool.fetch("SELECT * FROM profiles") == before
 

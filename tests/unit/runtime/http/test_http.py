@@ -3,10 +3,12 @@
 import asyncio
 import base64
 import hashlib
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from fastapi import Depends, FastAPI
+from fastapi.responses import StreamingResponse
 from structlog.testing import capture_logs
 from touchline_runtime.errors import Unavailable
 from touchline_runtime.http.app import build_app
@@ -150,3 +152,76 @@ async def test_a_path_is_in_no_log_since_it_may_name_a_person_or_hold_a_token() 
     assert statuses == [503, 500, 503, 503]
     assert [line["route"] for line in logged] == ["/v1/people/{kind}/{name}"] * 4
     assert "ada" not in str(logged)
+
+
+def with_routes() -> tuple[FastAPI, list[str]]:
+    app, recorded = application(), []
+
+    @app.get("/text/{name}")
+    async def text(name: str) -> dict[str, str]:
+        return {"name": name}
+
+    @app.get("/missing")
+    async def missing() -> None:
+        raise Problem(404, "nothing here")
+
+    @app.get("/stream")
+    async def stream() -> StreamingResponse:
+        async def forever() -> AsyncIterator[bytes]:
+            while True:
+                yield b"more"
+                await asyncio.sleep(0.01)
+
+        return StreamingResponse(forever(), headers={"X-Stream": "yes"})
+
+    @app.get("/records")
+    async def records() -> None:
+        recorded.append("GET")
+
+    @app.head("/records")
+    async def looks() -> None:
+        return None
+
+    @app.post("/command")
+    async def command() -> None:
+        recorded.append("POST")
+
+    return app, recorded
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/text/a", "/missing"])
+async def test_head_is_answered_as_get_is_without_a_body(path: str) -> None:
+    app, _ = with_routes()
+    async with client(app) as http:
+        got, head = await http.get(path), await http.head(path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+async def test_head_of_what_records_something_records_nothing_and_a_command_has_no_head() -> None:
+    app, recorded = with_routes()
+    async with client(app) as http:
+        assert (await http.head("/records")).status_code == 200
+        assert (await http.head("/command")).status_code == 405
+    assert recorded == []
+
+
+async def test_head_of_a_stream_is_answered_and_ends() -> None:
+    app, _ = with_routes()
+    async with client(app) as http:
+        answer = await http.head("/stream")
+    assert (answer.status_code, answer.headers["x-stream"], answer.content) == (200, "yes", b"")
+
+
+async def test_head_is_counted_as_head_with_its_route() -> None:
+    app, _ = with_routes()
+    async with client(app) as http:
+        await http.head("/text/b")
+        text = (await http.get("/metrics")).text
+    assert 'method="HEAD",route="/text/{name}",service="t",status="200"' in text
+
+
+async def test_the_port_of_operations_answers_head_too() -> None:
+    app, _ = with_routes()
+    async with client(app.state.operations) as http:
+        assert [(await http.head(path)).status_code for path in ("/healthz", "/readyz", "/metrics")] == [200] * 3

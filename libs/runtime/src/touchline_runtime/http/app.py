@@ -12,6 +12,7 @@ from touchline_runtime.config.settings import ServiceSettings
 from touchline_runtime.http import api_page, problems
 from touchline_runtime.http import metrics as http_metrics
 from touchline_runtime.http.auth import Access
+from touchline_runtime.http.head_requests import HeadRequests
 from touchline_runtime.http.metrics import HttpMetrics, service_label
 from touchline_runtime.http.request_guard import PathTest, RequestGuard, no_path
 from touchline_runtime.http.traces import TracedRequests
@@ -25,7 +26,14 @@ ROLE_FIELD = "x-touchline-role"
 """Member of an operation in the OpenAPI description: the role that it needs."""
 
 
-class _MeasuredApp(FastAPI):
+class _App(FastAPI):
+    """An application that answers ``HEAD`` wherever it answers ``GET``."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return HeadRequests(super().build_middleware_stack(), lambda: self.router.routes)
+
+
+class _MeasuredApp(_App):
     """An application that counts all requests, also those that middlewares reject."""
 
     measured: Metrics
@@ -84,7 +92,7 @@ def build_app(
 
 def operations_app(health: Health, metrics: Metrics, version: str) -> FastAPI:
     """The application on ``TOUCHLINE_METRICS_PORT``: health with all details, and metrics, without tokens."""
-    app = FastAPI(title="Touchline operations", version=version, openapi_url=None, redoc_url=None, docs_url=None)
+    app = _App(title="Touchline operations", version=version, openapi_url=None, redoc_url=None, docs_url=None)
     problems.install(app)
     app.add_middleware(RequestGuard, access=Access(), exposure=None)
     _add_operations(app, health, metrics, Access(), Exposure())

@@ -181,6 +181,14 @@ async def test_a_crawlers_anonymous_view_is_a_machines_and_what_a_program_posts_
     assert [stored["machine"] for stored in ingest.touchpoints()] == [True, False, False, False]
 
 
+async def test_a_scanner_that_asks_for_the_pixels_head_has_opened_nothing(ingest):
+    for query in ("key=key-of-web&type=email_opened&email=ada@example.org", "key=no&type=email_opened"):
+        response = await ingest.client.head(f"/v1/pixel.gif?{query}")
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.headers["content-type"] == "image/gif"
+    assert "touchpoints" not in ingest.publisher.published
+
+
 async def test_the_pixel_takes_fields_as_parameters_and_is_always_an_image(ingest):
     query = "key=key-of-page&type=email_opened&customer_id=c-7&campaign=spring&occurred_at=2026-03-01T12:00:00Z"
     response = await ingest.client.get(f"/v1/pixel.gif?{query}")

@@ -63,6 +63,12 @@ def web_router(reader: RequestReader, metrics: Metrics) -> APIRouter:
             return Response(_GIF, problem.status, headers, "image/gif")
         return Response(_GIF, 200, _NOT_KEPT, "image/gif")
 
+    @routes.head("/v1/pixel.gif", include_in_schema=False)
+    @measured
+    async def head_pixel(_: Request) -> Response:
+        # A mail scanner or a link checker looked at the link: nobody has seen the image.
+        return Response(None, 200, _NOT_KEPT, "image/gif")
+
     script = resources.files("touchline_ingest.entrypoints.http").joinpath("touchline.js").read_bytes()
     etag = f'"{hashlib.sha256(script).hexdigest()[:32]}"'
     cached = {"ETag": etag, "Cache-Control": "public, max-age=3600", "Access-Control-Allow-Origin": "*"}
