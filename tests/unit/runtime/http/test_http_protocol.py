@@ -32,10 +32,12 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     await serving
 
 
-async def closed(reader: asyncio.StreamReader, seconds: float = 5) -> bytes:
-    """What comes until the server closes."""
+async def closed(reader: asyncio.StreamReader, seconds: float = 60) -> bytes:
+    """What comes until the server closes. It may reset a connection on which more arrives."""
     async with asyncio.timeout(seconds):
-        return await reader.read()
+        with contextlib.suppress(ConnectionResetError):
+            return await reader.read()
+        return b""
 
 
 async def test_a_head_that_comes_by_the_byte_ends_the_connection(port: int) -> None:
@@ -43,7 +45,7 @@ async def test_a_head_that_comes_by_the_byte_ends_the_connection(port: int) -> N
     began = time.monotonic()
     drip = asyncio.create_task(_drip(writer))
     assert await closed(reader) == b""
-    assert 0.2 < time.monotonic() - began < 3
+    assert 0.2 < time.monotonic() - began < 9, "it ends while bytes still come"
     drip.cancel()
     writer.close()
 
@@ -63,8 +65,7 @@ async def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
 async def test_a_head_without_end_is_cut_off(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nx-large: " + b"a" * 300_000)
-    with contextlib.suppress(ConnectionResetError):
-        assert await closed(reader) == b""
+    assert await closed(reader) == b""
     writer.close()
 
 
@@ -94,8 +95,7 @@ async def test_a_body_that_drips_on_after_the_answer_ends_the_connection(port: i
     writer.write(b"GET / HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n")
     await reader.readuntil(b"ok")
     drip = asyncio.create_task(_drip(writer))
-    with contextlib.suppress(ConnectionResetError):
-        assert await closed(reader) == b""
+    assert await closed(reader) == b""
     drip.cancel()
     writer.close()
 

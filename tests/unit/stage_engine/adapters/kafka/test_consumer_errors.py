@@ -8,11 +8,13 @@ from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 from touchline_stage_engine.adapters.kafka import consumer as module
 from touchline_stage_engine.adapters.kafka.topics import Inputs
+from touchline_stage_engine.application.errors import PermanentFaultError
 from touchline_stage_engine.settings import StageEngineSettings
 
 from tests.support.waiting import wait_until
 
 ERRORS = [RuntimeError("no such thing"), KeyError("partition"), AssertionError(), KafkaError("gone"), ValueError()]
+INPUTS = Inputs("cluster", "touchpoints", "id-1", "identity", "id-2", 4)
 
 
 def listener_class() -> Any:
@@ -29,19 +31,32 @@ async def test_an_exception_in_an_assignment_listener_is_handed_on(error: Except
         seen.append(partitions)
         raise error
 
-    listener = listener_class()(fails, fails, failed.append)
+    listener = listener_class()(INPUTS, fails, fails, failed.append)
     call = listener.on_partitions_assigned if when == "assigned" else listener.on_partitions_revoked
-    await call({TopicPartition("a", 3), TopicPartition("b", 3)})
+    await call({TopicPartition("touchpoints", 3), TopicPartition("identity", 3)})
     assert seen == [{3}]
     assert failed == [error]
+
+
+async def test_partitions_of_one_topic_alone_are_no_assignment() -> None:
+    failed: list[Exception] = []
+    seen: list[set[int]] = []
+
+    async def assigned(partitions: set[int]) -> None:
+        seen.append(partitions)
+
+    listener = listener_class()(INPUTS, assigned, assigned, failed.append)
+    await listener.on_partitions_assigned({TopicPartition("identity", 3)})
+    assert seen == []
+    assert [type(error) for error in failed] == [PermanentFaultError]
+    assert "touchpoints" in str(failed[0])
 
 
 class FailingEnds(module.KafkaTouchpointConsumer):
     """A consumer whose first looks at the topics' ends fail."""
 
     def __init__(self, errors: list[Exception]) -> None:
-        inputs = Inputs("cluster", "touchpoints", "id-1", "identity", "id-2", 4)
-        super().__init__(StageEngineSettings(), inputs, "worker")
+        super().__init__(StageEngineSettings(), INPUTS, "worker")
         self.errors = errors
 
     async def _fetch_ends(self, pairs: list[TopicPartition]) -> tuple[dict[TopicPartition, int], ...]:

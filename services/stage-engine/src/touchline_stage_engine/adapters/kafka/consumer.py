@@ -274,11 +274,9 @@ class KafkaTouchpointConsumer:
         """
         commit_at = 0.0
         while not stopping.is_set():
-            try:
-                self.consumer._coordinator.check_errors()
-            except KafkaError as error:
+            if (error := self._membership_error()) is not None:
                 assert self._on_failed is not None, "start first"
-                self._on_failed(kafka_fault(error, "the consumer group can't be used"))
+                self._on_failed(error)
                 return
             pairs = [pair for partition in owned() for pair in self._pair(partition)]
             try:
@@ -299,6 +297,15 @@ class KafkaTouchpointConsumer:
                     await stopping.wait()
             except TimeoutError:
                 pass
+
+    def _membership_error(self) -> Exception | None:
+        """The error, if any, that aiokafka's group coordinator wants to report."""
+        try:
+            if self._consumer is not None:
+                self._consumer._coordinator.check_errors()
+        except Exception as error:
+            return kafka_fault(error, "the consumer group can't be used")
+        return None
 
     async def _fetch_ends(self, pairs: list[TopicPartition]) -> tuple[dict[TopicPartition, int], ...]:
         assert self._written is not None, "start first"
