@@ -20,18 +20,24 @@ from touchline_ingest.settings import IngestSettings
 from touchline_notifier.adapters.kafka.lifecycles import KafkaLifecycles
 from touchline_notifier.adapters.postgres.operations import PostgresOperations
 from touchline_notifier.adapters.postgres.plays.published import PostgresPlayStore, PostgresPublishedPlays
+from touchline_notifier.adapters.postgres.plays.recent_customers import PostgresRecentCustomers
+from touchline_notifier.adapters.postgres.plays.testing import PostgresTestLog
 from touchline_notifier.adapters.postgres.reads.insights import PostgresInsights
 from touchline_notifier.adapters.postgres.reads.queries import PostgresQueries
 from touchline_notifier.adapters.postgres.suppressions import PostgresConsent, PostgresSuppressions
 from touchline_notifier.adapters.postgres.unsubscribe import PostgresSubscriptionStore
+from touchline_notifier.adapters.processes.previews import PreviewSubprocesses
 from touchline_notifier.application.plays.checking import PlayChecker
 from touchline_notifier.application.plays.live import LivePlays
+from touchline_notifier.application.plays.testing import PlayTester
 from touchline_notifier.application.unsubscribe import UnsubscribeLinks
 from touchline_notifier.bootstrap import VERSION
 from touchline_notifier.core.profiles.address_hashes import Hashes
 from touchline_notifier.core.unsubscribe.tokens import UnsubscribeTokens
 from touchline_notifier.entrypoints.http.api import Api, build_api
+from touchline_notifier.entrypoints.http.plays.previews import PreviewRoutes
 from touchline_notifier.entrypoints.http.plays.publishing import PublishingRoutes
+from touchline_notifier.entrypoints.http.plays.testing import TestingRoutes
 from touchline_notifier.metrics import DECISION_METRICS
 from touchline_notifier.settings import NotifierSettings
 from touchline_runtime.audit.postgres import PostgresAuditLog
@@ -82,6 +88,8 @@ def notifier_document() -> Document:
     )
     live = LivePlays(PostgresPublishedPlays(pool), {}, has_public_url=False)
     checker = PlayChecker(live, KafkaLifecycles(settings).running, None)
+    customers, log = PostgresRecentCustomers(pool, hashes), PostgresTestLog(pool, hashes)
+    tester = PlayTester({}, customers, log, sending=True, public_url="")
     api = Api(
         queries=PostgresQueries(pool),
         operations=PostgresOperations(pool),
@@ -89,6 +97,8 @@ def notifier_document() -> Document:
         plays={},
         endpoints={},
         publishing=PublishingRoutes(PostgresPlayStore(pool), live, checker),
+        previews=PreviewRoutes(live, checker, PreviewSubprocesses()),
+        tests=TestingRoutes(live, checker, tester, settings.partitions),
         settings=settings,
         insights=PostgresInsights(pool, hashes),
         audit=PostgresAuditLog(pool),

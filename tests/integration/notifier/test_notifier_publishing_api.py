@@ -68,6 +68,8 @@ async def test_editors_publish_and_viewers_do_not(world: World, receiver: Webhoo
         ("PUT", f"{PATH}/switch", {"enabled": False}),
         ("POST", "/v1/plays/check", {"definition": text(1)}),
         ("POST", f"{PATH}/differences", {"definition": text(1)}),
+        ("POST", f"{PATH}/previews", {"definition": text(1)}),
+        ("POST", f"{PATH}/test", {"definition": text(1)}),
     ):
         assert (await call(api, method, path, "viewer", json=given)).status_code == 403, path
         assert (await call(api, method, path, "", json=given)).status_code == 401, path

@@ -35,12 +35,14 @@ from touchline_notifier.adapters.postgres.delivery_queue import PostgresDelivery
 from touchline_notifier.adapters.postgres.operations import PostgresOperations
 from touchline_notifier.adapters.postgres.plays.published import PostgresPlayStore, PostgresPublishedPlays
 from touchline_notifier.adapters.postgres.plays.recent_customers import PostgresRecentCustomers
+from touchline_notifier.adapters.postgres.plays.testing import PostgresTestLog
 from touchline_notifier.adapters.postgres.reads.insights import PostgresInsights
 from touchline_notifier.adapters.postgres.reads.queries import PostgresQueries
 from touchline_notifier.adapters.postgres.reads.sampled_metrics import SampledMetrics
 from touchline_notifier.adapters.postgres.retention import PostgresFinishedRows
 from touchline_notifier.adapters.postgres.suppressions import PostgresConsent, PostgresSuppressions
 from touchline_notifier.adapters.postgres.unsubscribe import PostgresSubscriptionStore, unsubscribe_tokens
+from touchline_notifier.adapters.processes.previews import PreviewSubprocesses
 from touchline_notifier.adapters.sessions import diagnose, session_opener
 from touchline_notifier.adapters.smtp.email import EmailChannel
 from touchline_notifier.application.deciding.decide import DecisionContext
@@ -51,6 +53,7 @@ from touchline_notifier.application.delivering.pre_send_check import CheckBefore
 from touchline_notifier.application.plays.checking import PlayChecker
 from touchline_notifier.application.plays.live import LivePlays
 from touchline_notifier.application.plays.publishing import record_files
+from touchline_notifier.application.plays.testing import PlayTester
 from touchline_notifier.application.plays_in_force import (
     ConfiguredFiles,
     PlaysInForce,
@@ -71,7 +74,9 @@ from touchline_notifier.core.profiles.address_hashes import Hashes
 from touchline_notifier.core.unsubscribe.public_url import BadPublicUrlError, parse_public_url
 from touchline_notifier.core.unsubscribe.tokens import UnsubscribeTokens
 from touchline_notifier.entrypoints.http.api import Api, build_api
+from touchline_notifier.entrypoints.http.plays.previews import PreviewRoutes
 from touchline_notifier.entrypoints.http.plays.publishing import PublishingRoutes
+from touchline_notifier.entrypoints.http.plays.testing import TestingRoutes
 from touchline_notifier.metrics import DECISION_METRICS, PARTITIONS
 from touchline_notifier.settings import NotifierSettings
 
@@ -277,7 +282,15 @@ async def _await_lifecycles(
 def _api(built: Base) -> Api:
     settings, in_force = built.settings, built.live.in_force
     lifecycles = KafkaLifecycles(settings)
-    checker = PlayChecker(built.live, lifecycles.running, PostgresRecentCustomers(built.pool, built.hashes))
+    customers = PostgresRecentCustomers(built.pool, built.hashes)
+    checker = PlayChecker(built.live, lifecycles.running, customers)
+    tester = PlayTester(
+        built.live.channels,
+        customers,
+        PostgresTestLog(built.pool, built.hashes),
+        sending=settings.sending,
+        public_url=settings.own_public_url(),
+    )
     store = PostgresSubscriptionStore(built.pool, built.hashes, settings.partitions)
     return Api(
         queries=PostgresQueries(built.pool),
@@ -287,6 +300,8 @@ def _api(built: Base) -> Api:
         endpoints=in_force.endpoints,
         sources=in_force.sources,
         publishing=PublishingRoutes(PostgresPlayStore(built.pool), built.live, checker),
+        previews=PreviewRoutes(built.live, checker, PreviewSubprocesses()),
+        tests=TestingRoutes(built.live, checker, tester, settings.partitions),
         settings=settings,
         insights=PostgresInsights(built.pool, built.hashes),
         audit=PostgresAuditLog(built.pool),

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from touchline_runtime.yaml.positions import FaultyDocumentError
 
 from touchline_notifier.adapters.files.play_files import read_endpoints, read_files, shipped, texts_of
 from touchline_notifier.adapters.kafka.lifecycles import KafkaLifecycles
-from touchline_notifier.adapters.kafka.recorded_facts import recorded_facts
+from touchline_notifier.adapters.kafka.recorded_facts import recorded_facts, sample_from_topic
 from touchline_notifier.adapters.postgres import decision_statements as sql
 from touchline_notifier.adapters.postgres.operations import PostgresOperations
 from touchline_notifier.adapters.postgres.plays.published import PostgresPlayStore
@@ -28,6 +28,7 @@ from touchline_notifier.application.deciding.decide import DecisionContext
 from touchline_notifier.application.plays import publishing
 from touchline_notifier.application.plays.checking import PlayChecker
 from touchline_notifier.application.plays.live import LivePlays, UnusablePlayError
+from touchline_notifier.application.plays.previewing import MOST_FACTS, PreviewOrder, report
 from touchline_notifier.application.plays.publishing import Draft
 from touchline_notifier.application.plays_in_force import (
     Checked,
@@ -36,7 +37,8 @@ from touchline_notifier.application.plays_in_force import (
     customer_channels,
     parse_files,
 )
-from touchline_notifier.application.preview import preview_recorded
+from touchline_notifier.application.ports import Transaction
+from touchline_notifier.application.preview import decide_recorded, load_recorded, preview_recorded
 from touchline_notifier.bootstrap import build_channels, migrate
 from touchline_notifier.core.decisions.decide import Decider
 from touchline_notifier.core.plays.parse import KnownLifecycle
@@ -103,8 +105,30 @@ async def previewed(settings: NotifierSettings, wanted: Wanted) -> list[Previewe
         found = as_if_live(found)
     decider = Decider(in_force.plays, Templates())
     context = DecisionContext(decider, in_force.endpoints, settings.partitions, customer_channels(channels))
+    async with _recorded(settings) as tx:
+        return await preview_recorded(tx, context, found)
+
+
+async def previewed_play(settings: NotifierSettings, order: PreviewOrder) -> dict[str, Any]:
+    """What one play would do with the facts of the last days; see :func:`previewing.report`."""
+    now = datetime.now(UTC)
+    start = now - timedelta(days=order.days)
+    sample = await sample_from_topic(settings, start, now, order.customer, MOST_FACTS)
+    if order.ignore_backfill:
+        sample = sample._replace(facts=as_if_live(sample.facts))
+    decider = Decider(order.plays(), Templates())
+    context = DecisionContext(decider, {}, settings.partitions, customer_channels(build_channels(settings)))
+    async with _recorded(settings) as tx:
+        facts, histories = await load_recorded(tx, context, sample.facts)
+    # Without the transaction, which would hold up vacuum.
+    return report(order, sample._replace(facts=facts), decide_recorded(context, facts, histories))
+
+
+@asynccontextmanager
+async def _recorded(settings: NotifierSettings) -> AsyncIterator[Transaction | None]:
+    """A transaction to read customers and their actions in; None where no notifier has run."""
     async with AsyncExitStack() as stack:
-        actions = None
+        tx = None
         if settings.database_url.get_secret_value():
             name = "touchline-notifier-preview"
             opened = database.pool(settings, application_name=name, size=1, search_path=settings.search_path)
@@ -112,12 +136,12 @@ async def previewed(settings: NotifierSettings, wanted: Wanted) -> list[Previewe
             try:
                 key = str(await pool.fetchval(sql.KNOWN_KEY))
             except asyncpg.UndefinedTableError:
-                pass  # no notifier has run here yet: nothing is known of any customer
+                pass  # nothing is known of any customer
             else:
                 connection = await stack.enter_async_context(pool.acquire())
                 await stack.enter_async_context(connection.transaction())
-                actions = PostgresTransaction(connection, Hashes(key), settings.partitions).actions
-        return await preview_recorded(actions, context, found)
+                tx = PostgresTransaction(connection, Hashes(key), settings.partitions)
+        yield tx
 
 
 def check(settings: NotifierSettings, folder: Path) -> Checked:

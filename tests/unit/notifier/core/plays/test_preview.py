@@ -5,7 +5,7 @@ from typing import Any
 
 from touchline_notifier.core.decisions.stage_events import Fact
 from touchline_notifier.core.plays.play import Play
-from touchline_notifier.core.plays.preview import Previewed, RecordedFact, as_if_live, preview, totals
+from touchline_notifier.core.plays.preview import Previewed, RecordedFact, as_if_live, conclusions, preview, totals
 
 from tests.support.notifier.builders import NOON, a_decider, a_history, a_play, a_stall
 
@@ -33,6 +33,17 @@ def test_what_waits_is_followed_to_its_end() -> None:
     found = over([a_stall()], a_play(limits={"quiet_hours": {"from": "11:00", "to": "13:00"}}))
     assert [(one.at, one.outcome) for one in found] == [(NOON, "held"), (NOON + timedelta(hours=1), "would be sent")]
     assert found[1].text == "Hello c-1"
+
+
+def test_an_action_that_waited_is_concluded_once_with_what_it_waited_for() -> None:
+    later = a_stall(2, at=NOON + timedelta(minutes=1), level=2)
+    found = over([a_stall(), later], a_play(delay="1h", limits={"quiet_hours": {"from": "12:30", "to": "14:00"}}))
+    concluded = conclusions(found)
+    assert len(concluded) == len({one.action_id for one in found}) == 2
+    for one in concluded:
+        assert (one.last.at, one.last.outcome) == (NOON + timedelta(hours=2), "would be sent")
+        (step,) = one.waited
+        assert (step.outcome, (step.reason or "").partition(":")[0]) == ("held", "delay")
 
 
 def test_a_recovery_on_the_way_cancels() -> None:

@@ -1,10 +1,11 @@
 """Facts that were published before, from the topic or a file, for a preview."""
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 import orjson
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from pydantic import ValidationError
 from touchline_runtime.config.settings import ServiceSettings
 from touchline_runtime.errors import ConfigurationError
@@ -14,6 +15,7 @@ from touchline_schemas.partitions import partition_of
 from touchline_schemas.topics import STAGE_CHANGES
 
 from touchline_notifier.application.deciding.records import read_events
+from touchline_notifier.application.plays.previewing import RecordedSample
 from touchline_notifier.core.decisions.stage_events import Fact, fact_of
 from touchline_notifier.core.plays.preview import RecordedFact, Wanted
 
@@ -29,26 +31,89 @@ async def from_topic(
     reader = kafka.consumer(settings, f"{settings.topic_prefix}-notifier-preview", group_id=None)
     await kafka.start_when_reachable(reader, settings)
     try:
-        numbers = range(settings.partitions)
-        if customer_id is not None:
-            numbers = range(partition_of(customer_id, settings.partitions), settings.partitions)[:1]
-        for number in numbers:
+        for number in _partitions(settings, customer_id):
             where = TopicPartition(topic, number)
             reader.assign([where])
-            begins = await reader.offsets_for_times({where: int((start - _MARGIN).timestamp() * 1000)})
-            last = (await reader.end_offsets([where]))[where]
-            if begins[where] is None:
+            begins, last = await _offsets(reader, [where], start)
+            if begins[where] == last[where]:
                 continue
-            reader.seek(where, begins[where].offset)
-            while await reader.position(where) < last:
-                records = (await reader.getmany(where, timeout_ms=200)).get(where, [])
-                for event in read_events(records).events:
-                    at = datetime.fromisoformat(event.data["decided_at"])
-                    fact = event.event
-                    if isinstance(fact, Fact) and start <= at < end and customer_id in (None, fact.customer_id):
-                        yield RecordedFact(fact, at)
+            async for recorded in _read(reader, where, begins[where], last[where]):
+                if start <= recorded.at < end and customer_id in (None, recorded.fact.customer_id):
+                    yield recorded
     finally:
         await reader.stop()
+
+
+async def sample_from_topic(
+    settings: ServiceSettings, start: datetime, end: datetime, customer_id: str | None, at_most: int
+) -> RecordedSample:
+    """About ``at_most`` facts decided in [start, end), of one customer or of all.
+
+    Whole partitions are read, so that all facts of a customer are there or none. Where one has too many alone, its
+    newest are read.
+    """
+    topic = STAGE_CHANGES.full_name(settings.topic_prefix)
+    reader = kafka.consumer(settings, f"{settings.topic_prefix}-notifier-preview", group_id=None)
+    await kafka.start_when_reachable(reader, settings)
+    try:
+        partitions = [TopicPartition(topic, number) for number in _partitions(settings, customer_id)]
+        reader.assign(partitions)
+        begins, last = await _offsets(reader, partitions, start)
+        sizes = [last[where] - begins[where] for where in partitions]
+        wanted = newest_of_each(sizes, at_most)
+        facts: list[RecordedFact] = []
+        for where, size in zip(partitions, wanted, strict=True):
+            if not size:
+                continue
+            reader.assign([where])
+            async for recorded in _read(reader, where, last[where] - size, last[where]):
+                if start <= recorded.at < end and customer_id in (None, recorded.fact.customer_id):
+                    facts.append(recorded)
+        cut = wanted[0] < sizes[0]
+        since = min((recorded.at for recorded in facts), default=start) if cut else start
+        read = 1 if cut else sum(size == all_of_it for size, all_of_it in zip(wanted, sizes, strict=True))
+        return RecordedSample(facts, since, end, 1.0 if customer_id is not None else read / len(partitions))
+    finally:
+        await reader.stop()
+
+
+def newest_of_each(sizes: Sequence[int], at_most: int) -> list[int]:
+    """How many of the newest records of each partition to read, at most so many in all: all of the first partitions
+    that fit, and none of the others. Where the first does not fit, as many of it as do.
+    """
+    wanted = list(sizes)
+    fitting = next((n for n, total in enumerate(accumulate(sizes)) if total > at_most), len(sizes))
+    wanted[fitting:] = [0] * (len(sizes) - fitting)
+    if fitting == 0:
+        wanted[0] = at_most
+    return wanted
+
+
+def _partitions(settings: ServiceSettings, customer_id: str | None) -> range:
+    """The partitions that have a customer's facts, or everybody's."""
+    if customer_id is None:
+        return range(settings.partitions)
+    number = partition_of(customer_id, settings.partitions)
+    return range(number, number + 1)
+
+
+async def _offsets(
+    reader: AIOKafkaConsumer, partitions: Sequence[TopicPartition], start: datetime
+) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+    """Partition → the first offset that may be of the time asked for, and the end."""
+    last = dict(await reader.end_offsets(partitions))
+    asked = dict.fromkeys(partitions, int((start - _MARGIN).timestamp() * 1000))
+    found = await reader.offsets_for_times(asked)
+    return {where: last[where] if found[where] is None else found[where].offset for where in partitions}, last
+
+
+async def _read(reader: AIOKafkaConsumer, where: TopicPartition, begin: int, last: int) -> AsyncIterator[RecordedFact]:
+    reader.seek(where, begin)
+    while await reader.position(where) < last:
+        records = (await reader.getmany(where, timeout_ms=200)).get(where, [])
+        for event in read_events(records).events:
+            if isinstance(event.event, Fact):
+                yield RecordedFact(event.event, datetime.fromisoformat(event.data["decided_at"]))
 
 
 def from_file(lines: Iterable[str], file: str) -> Iterator[RecordedFact]:

@@ -207,7 +207,9 @@ class _Writer:
         published = [(change, change.event) for change in decided if change.event is not None]
         self.counts.decisions += [(event.outcome, change.action.reason_code or "none") for change, event in published]
         await tx.actions.save_assignments(_assignments(actions.values()), now)
-        planned = [_planned(change, self._context, now) for change, event in published if event.outcome == "decided"]
+        planned = [
+            planned_delivery(change, self._context, now) for change, event in published if event.outcome == "decided"
+        ]
         await tx.add_deliveries(self._partition, planned, due=now, now=now)
         await tx.append_outbox(self._partition, [action_event(event) for _, event in published])
 
@@ -216,7 +218,7 @@ def _assignments(actions: Iterable[Action]) -> dict[tuple[str, str], bool]:
     return {(action.customer_id, action.play): action.held_out for action in actions if action.held_out is not None}
 
 
-def _planned(decided: Decided, context: DecisionContext, now: datetime) -> Planned:
+def planned_delivery(decided: Decided, context: DecisionContext, now: datetime) -> Planned:
     """The delivery of a decision that was taken just now."""
     play = context.decider.plays[decided.action.play]
     consent = consent_asked(play, context.to_customers)

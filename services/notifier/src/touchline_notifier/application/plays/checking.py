@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from touchline_runtime.yaml.positions import Fault, SourcePositions
 
@@ -21,7 +21,7 @@ from touchline_notifier.core.plays.parse import (
 )
 from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.plays.rendering import Rendered, RenderingError, Templates
-from touchline_notifier.core.plays.samples import sample_actions
+from touchline_notifier.core.plays.samples import sample_action
 
 TRIED_WITH = 5
 """Customers."""
@@ -114,14 +114,11 @@ class PlayChecker:
 def _tried(play: Play, positions: SourcePositions, customers: Sequence[CustomerHistory]) -> list[Trial]:
     """The play's texts for each customer, as if a fact that the play looks at had just come."""
     templates = Templates()
-    sample = next(sample_actions(play))
     trials = []
     for history in customers:
         customer_id = history.customer_id
-        fact = replace(sample.fact, customer_id=customer_id, data={**sample.fact.data, "customer_id": customer_id})
-        action = replace(sample, customer_id=customer_id, fact=fact)
         try:
-            trials.append(Trial(customer_id, templates.render(play, action, history.view())))
+            trials.append(Trial(customer_id, templates.render(play, sample_action(play, customer_id), history.view())))
         except RenderingError as error:
             message = f"{error.message}, for customer {customer_id}: the action would be held (template)"
             trials.append(Trial(customer_id, None, positions.fault(error.path, message)))

@@ -102,3 +102,6 @@ class RecentCustomers(Protocol):
 
     async def recent(self, at_most: int) -> list[CustomerHistory]:
         """Customers whom actions were about lately; where there are too few, others that are known."""
+
+    async def find(self, customer_id: str) -> CustomerHistory | None:
+        """A customer, by id or former key; None: nothing is known of them."""

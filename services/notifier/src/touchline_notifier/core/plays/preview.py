@@ -67,6 +67,28 @@ class Previewed:
     text: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What would have become of one action in the end.
+
+    Attributes:
+        last: the last decision about it.
+        waited: the decisions before it, oldest first: it waited for a delay, quiet hours, a cap.
+    """
+
+    last: Previewed
+    waited: tuple[Previewed, ...] = ()
+
+
+def conclusions(found: Iterable[Previewed]) -> list[Conclusion]:
+    """One of each action, in order of its last decision."""
+    decisions: dict[str, list[Previewed]] = {}
+    for one in found:
+        decisions.setdefault(one.action_id, []).append(one)
+    concluded = [Conclusion(several[-1], tuple(several[:-1])) for several in decisions.values()]
+    return sorted(concluded, key=lambda one: (one.last.at, one.last.action_id))
+
+
 def as_if_live(recorded_facts: Iterable[RecordedFact]) -> list[RecordedFact]:
     """Facts of imported history as if they had been known when they became true."""
     return [

@@ -1,6 +1,7 @@
 """Sample data to check templates with: facts that a play matches, as the engine publishes them, and two customers."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
@@ -78,6 +79,13 @@ def sample_actions(play: Play) -> Iterator[Action]:
             outcome="decided",
             decided_at=AT,
         )
+
+
+def sample_action(play: Play, customer_id: str, action_id: str | None = None) -> Action:
+    """The play's action for a customer, as if a fact that the play looks at had just come."""
+    action = next(sample_actions(play))
+    fact = replace(action.fact, customer_id=customer_id, data={**action.fact.data, "customer_id": customer_id})
+    return replace(action, action_id=action_id or action.action_id, customer_id=customer_id, fact=fact)
 
 
 class SampleTraits(dict[str, Any]):

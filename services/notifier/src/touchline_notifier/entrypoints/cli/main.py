@@ -19,6 +19,7 @@ from touchline_notifier.core.plays.preview import Wanted
 from touchline_notifier.entrypoints.cli.output import ReplayStatus, instant, show_endpoints
 from touchline_notifier.entrypoints.cli.preview import show
 from touchline_notifier.entrypoints.cli.publish import diff, publish
+from touchline_notifier.entrypoints.cli.run_preview import run_preview
 from touchline_notifier.settings import NotifierSettings
 
 app = typer.Typer(
@@ -83,6 +84,7 @@ def check(
 
 app.command()(publish)
 app.command()(diff)
+app.command(hidden=True)(run_preview)
 
 
 @app.command()
@@ -217,3 +219,7 @@ def plays() -> None:
 def schema() -> None:
     """Print the JSON Schema of plays, for editors."""
     typer.echo(orjson.dumps(json_schema(), option=orjson.OPT_INDENT_2).decode())
+
+
+if __name__ == "__main__":
+    app()

@@ -38,7 +38,9 @@ from touchline_notifier.core.plays.durations import say
 from touchline_notifier.core.plays.play import Play
 from touchline_notifier.entrypoints.http.insights import Reads, insights_router
 from touchline_notifier.entrypoints.http.people import people_router
+from touchline_notifier.entrypoints.http.plays.previews import PreviewRoutes
 from touchline_notifier.entrypoints.http.plays.publishing import PublishingRoutes
+from touchline_notifier.entrypoints.http.plays.testing import TestingRoutes
 from touchline_notifier.entrypoints.http.unsubscribe import unsubscribe_router
 
 _ANSWER_SECONDS = 30.0
@@ -63,6 +65,8 @@ class Api:
     endpoints: Mapping[str, Endpoint]
     sources: Mapping[str, PlaySource] = field(default_factory=dict)
     publishing: PublishingRoutes | None = None
+    previews: PreviewRoutes | None = None
+    tests: TestingRoutes | None = None
     settings: ServiceSettings | None = None
     insights: Reads | None = None
     audit: AuditLog | None = None
@@ -103,9 +107,9 @@ def build_api(api: Api, *, version: str, health: Health, metrics: Metrics) -> Fa
     )
     app.add_middleware(TimeLimit, seconds=_ANSWER_SECONDS)
     queries = api.queries
-    if api.publishing is not None:
-        publishing = api.publishing.router()
-        include_guarded(app, publishing, only_known_parameters, change=Role.EDITOR)
+    for routes in (api.publishing, api.previews, api.tests):
+        if routes is not None:
+            include_guarded(app, routes.router(), only_known_parameters, change=Role.EDITOR)
     for router in (_actions(api, queries), _deliveries(api, queries), _plays(api, queries), _operations(api, queries)):
         include_guarded(app, router, only_known_parameters)
     if api.insights is not None and api.suppressions is not None and api.consent is not None:

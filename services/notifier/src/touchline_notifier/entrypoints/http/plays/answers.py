@@ -115,6 +115,7 @@ def problems(**described: str) -> dict[int | str, dict[str, Any]]:
             404: described.get("not_found"),
             409: described.get("conflict"),
             422: "the request or the definition is wrong",
+            429: described.get("busy"),
             503: "PostgreSQL or Kafka does not answer; try again after Retry-After",
         }
     )

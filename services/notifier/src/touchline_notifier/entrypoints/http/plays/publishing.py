@@ -21,6 +21,7 @@ from touchline_notifier.application.plays.checking import CheckedPlay, PlayCheck
 from touchline_notifier.application.plays.live import LivePlays
 from touchline_notifier.application.plays.ports import PlayStore, PlayVersion
 from touchline_notifier.core.plays.differences import differences, play_of
+from touchline_notifier.core.plays.play import Play
 from touchline_notifier.entrypoints.http.plays.answers import (
     Checked,
     CheckRequest,
@@ -204,8 +205,8 @@ class PublishingRoutes:
         raise Problem(404, f"play {name!r} {which}", type="not-found")
 
 
-def accept(checked: CheckedPlay, name: str) -> None:
-    """Refuse a play that cannot be published under a name.
+def accept(checked: CheckedPlay, name: str) -> Play:
+    """The play of a text that can be published under a name.
 
     Raises:
         FaultyDocumentError: it is wrong, or another play.
@@ -215,6 +216,7 @@ def accept(checked: CheckedPlay, name: str) -> None:
     if checked.play.play != name:
         fault = Fault("", 1, "play", f"is {checked.play.play}", f"write {name}, or publish it there")
         raise FaultyDocumentError([fault])
+    return checked.play
 
 
 def _not_published(name: str) -> Problem:
