@@ -48,7 +48,7 @@ TOOLS = {
     "TOUCHLINE_MAVEN_REPOSITORY": ("Maven Central", "URL of a mirror to take Kafka's jars from."),
 }
 """Variables of the embedded stack: default, meaning."""
-OF_TESTS = ("TOUCHLINE_EXAMPLES", "TOUCHLINE_TEST_EXAMPLES", "TOUCHLINE_TESTS_FORBID_SKIPS")
+OF_TESTS = ("TOUCHLINE_EXAMPLES", "TOUCHLINE_TEST_EXAMPLES", "TOUCHLINE_TESTS_FORBID_SKIPS", "TOUCHLINE_TESTS_PATIENCE")
 
 
 def _json(document: object) -> str:

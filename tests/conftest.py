@@ -17,11 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from touchline_devstack.settings import DevstackSettings
 from touchline_devstack.stack import Stack
 from xdist.scheduler import LoadScopeScheduling
 
 FORBID_SKIPS_VARIABLE = "TOUCHLINE_TESTS_FORBID_SKIPS"
+
+# Generated inputs are judged by what the code does with them, not by how long this machine takes to make or try them.
+settings.register_profile("touchline", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("touchline")
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ sys.exit(code)
 """
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(300)
 def test_ctrl_c_ends_the_demo_and_leaves_who_started_it_alone() -> None:
     pid, terminal = pty.fork()
     if pid == 0:

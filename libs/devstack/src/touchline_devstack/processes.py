@@ -96,11 +96,11 @@ class Service:
             )
         return self
 
-    def wait_ready(self, timeout: float = 60.0) -> Self:
+    def wait_ready(self, timeout: float = 180.0) -> Self:
         """Return when GET /readyz answers 200. Raises ServiceError, with the log's end, when it ends or doesn't."""
         deadline = time.monotonic() + timeout
         last = "it was not asked yet"
-        with httpx.Client(base_url=self.url, timeout=5.0, trust_env=False) as client:
+        with httpx.Client(base_url=self.url, timeout=30.0, trust_env=False) as client:
             while True:
                 if not self.is_running:
                     raise ServiceError(
@@ -118,14 +118,14 @@ class Service:
                     raise ServiceError(f"{self.name} is not ready after {timeout:g} s ({last}). {self._log_end()}")
                 time.sleep(0.05)
 
-    def wait_ended(self, timeout: float = 60.0) -> int:
+    def wait_ended(self, timeout: float = 180.0) -> int:
         """Wait for it to end by itself; its exit code. Raises ServiceError when it doesn't in `timeout` seconds."""
         try:
             return self._started().wait(timeout)
         except subprocess.TimeoutExpired:
             raise ServiceError(f"{self.name} did not end in {timeout:g} s. {self._log_end()}") from None
 
-    def terminate(self, timeout: float = 40.0) -> int:
+    def terminate(self, timeout: float = 90.0) -> int:
         """SIGTERM, and wait for the end; its exit code. Raises ServiceError when it doesn't end (it is then killed)."""
         process = self._started()
         process.send_signal(signal.SIGTERM)  # does nothing when it has ended

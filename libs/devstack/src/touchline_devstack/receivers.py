@@ -268,7 +268,9 @@ class MailCatcher:
         for attempt in range(10):
             # aiosmtpd wants to know its port beforehand; another process may take a free one in between.
             port = self._wanted_port or free_port()
-            controller = Controller(_MailHandler(self), hostname=self.host, port=port, enable_SMTPUTF8=self._smtputf8)
+            controller = Controller(
+                _MailHandler(self), hostname=self.host, port=port, enable_SMTPUTF8=self._smtputf8, ready_timeout=60
+            )
             try:
                 controller.start()
             except OSError:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import stat
 import subprocess
 import sys
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from touchline_devstack.embedded import ports
 from touchline_devstack.embedded.locks import exclusive_lock
 from touchline_devstack.embedded.pids import ProcessIdentity, find_by_marker, launch, working_in
 from touchline_devstack.embedded.ports import answers, free_port, is_free
@@ -104,6 +107,34 @@ def test_a_remembered_port_is_kept_while_it_is_free_and_given_up_when_taken() ->
         assert answers(port)
         assert free_port(remembered=port) != port
     assert free_port(remembered=port, avoid={port}) != port
+
+
+def test_a_port_that_was_drawn_is_drawn_by_nobody_else_before_its_server_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = free_port()
+    program = (
+        "import sys; from touchline_devstack.embedded import ports\n"
+        "ports._LOWEST = ports._HIGHEST = int(sys.argv[1])\n"
+        "try:\n print(ports.free_port())\nexcept OSError as error:\n print(error)"
+    )
+    other = subprocess.run([sys.executable, "-c", program, str(port)], capture_output=True, text=True, check=True)
+    assert other.stdout == f"no free TCP port between {port} and {port} on 127.0.0.1\n"
+    monkeypatch.setattr(ports, "_LOWEST", port)
+    monkeypatch.setattr(ports, "_HIGHEST", port)
+    with pytest.raises(OSError, match="no free TCP port"):
+        free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        assert answers(port), "the claim does not disturb the server"
+
+
+def test_a_process_keeps_its_latest_claims_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_MOST_CLAIMED", 3)
+    monkeypatch.setattr(ports, "_claimed", OrderedDict())
+    drawn = [free_port() for _ in range(5)]
+    assert list(ports._claimed) == drawn[2:]
+    while ports._claimed:
+        os.close(ports._claimed.popitem()[1])
 
 
 def test_the_lock_keeps_a_second_out_and_opens_when_its_holder_is_killed(tmp_path: Path) -> None:
