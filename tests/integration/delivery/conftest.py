@@ -34,7 +34,7 @@ from touchline_notifier.core.profiles.profile import Suppression
 from touchline_runtime.config.settings import ServiceSettings
 from touchline_runtime.database.pools import migrate
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import patience, wait_until
 
 SECRET = "whsec_" + base64.b64encode(os.urandom(32)).decode()
 LOOPBACK = parse_networks("127.0.0.0/8")
@@ -138,9 +138,13 @@ class StoredDeliveries:
         assert row is not None
         return row
 
-    async def due_now(self) -> None:
-        """Let the time of every retry come, and that of every pause."""
-        await self.pool.execute("UPDATE deliveries SET next_attempt_at = now() WHERE status = 'pending'")
+    async def due_now(self, attempts: int | None = None) -> None:
+        """Let the time of every retry come (of deliveries with so many attempts), and that of every pause."""
+        await self.pool.execute(
+            "UPDATE deliveries SET next_attempt_at = now() "
+            "WHERE status = 'pending' AND attempts = coalesce($1, attempts)",
+            attempts,
+        )
         await self.pool.execute("UPDATE endpoint_state SET retry_after = now() WHERE retry_after IS NOT NULL")
 
     async def suppress(self, address: str, reason: str) -> None:
@@ -165,7 +169,7 @@ class StoredDeliveries:
             (row["topic"], row["key"], dict(orjson.loads(row["headers"])), orjson.loads(row["value"])) for row in rows
         ]
 
-    async def until_status(self, identifier: str, *statuses: str, seconds: float = 15) -> asyncpg.Record:
+    async def until_status(self, identifier: str, *statuses: str, seconds: float = 60) -> asyncpg.Record:
         """Wait for a delivery to get there."""
 
         async def reached() -> bool:
@@ -214,7 +218,7 @@ async def running(
         yield worker
         if not cut_off:
             stopping.set()
-            async with asyncio.timeout(25):
+            async with asyncio.timeout(60 * patience()):
                 await task
     finally:
         task.cancel()

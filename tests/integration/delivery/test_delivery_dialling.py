@@ -35,7 +35,7 @@ class Names:
 
 async def post(http: GuardedHttp, url: str, name: str = "crm") -> int:
     try:
-        return (await http.post(name, url, b"{}", {}, timeout_seconds=5)).status
+        return (await http.post(name, url, b"{}", {}, timeout_seconds=60)).status
     finally:
         await http.close()
 
@@ -153,11 +153,11 @@ async def test_two_endpoints_at_one_address_never_share_a_connection(
 ) -> None:
     port, _, trusting = tls_server
     http = GuardedHttp(LOOPBACK, resolve=Names(["127.0.0.1"]), tls=trusting)
-    answer = await http.post("crm", f"https://crm.example.org:{port}/", b"{}", {}, timeout_seconds=5)
+    answer = await http.post("crm", f"https://crm.example.org:{port}/", b"{}", {}, timeout_seconds=60)
     assert answer.status == 204
     # The second name is not on the certificate: on the first one's connection it would have got through.
     with pytest.raises(CantSendError, match="CERTIFICATE_VERIFY_FAILED"):
-        await http.post("other", f"https://other.example.org:{port}/", b"{}", {}, timeout_seconds=5)
+        await http.post("other", f"https://other.example.org:{port}/", b"{}", {}, timeout_seconds=60)
     await http.close()
 
 

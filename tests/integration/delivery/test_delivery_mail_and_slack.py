@@ -17,7 +17,7 @@ Working = Callable[..., Any]
 
 def mail_endpoint(mailbox: MailCatcher, **more: Any) -> Endpoint:
     given: dict[str, Any] = {
-        "smtp": Smtp(host=mailbox.host, port=mailbox.port, tls="none", timeout_seconds=5),
+        "smtp": Smtp(host=mailbox.host, port=mailbox.port, tls="none", timeout_seconds=60),
         "sender": "Cäre <care@mail.example.org>",
         "bounce_address": "bounce+{delivery}@mail.example.org",
     }
@@ -142,7 +142,7 @@ async def test_a_mail_server_that_is_away_or_silent_is_tried_again(
 async def test_a_server_without_tls_gets_no_mail_where_tls_is_asked_for(
     stored: Any, working: Working, mailbox: MailCatcher
 ) -> None:
-    smtp = Smtp(host=mailbox.host, port=mailbox.port, tls="starttls", timeout_seconds=5)
+    smtp = Smtp(host=mailbox.host, port=mailbox.port, tls="starttls", timeout_seconds=60)
     _, delivery = await stored.action("mail", channel="email", to="ada@example.org", text="Hello")
     async with working(mail_endpoint(mailbox, smtp=smtp)):
         row = await stored.until_attempted(delivery, 1)

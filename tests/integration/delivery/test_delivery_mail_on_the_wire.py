@@ -44,7 +44,7 @@ def old_catcher() -> Iterator[MailCatcher]:
 def send(catcher: MailCatcher, *, endpoint: dict[str, Any] | None = None, **message: Any) -> Attempt:
     """One attempt through the channel."""
     given: dict[str, Any] = {"sender": "Care <care@mail.example.org>", **(endpoint or {})}
-    smtp = given.pop("smtp", Smtp(host=catcher.host, port=catcher.port, tls="none", timeout_seconds=10))
+    smtp = given.pop("smtp", Smtp(host=catcher.host, port=catcher.port, tls="none", timeout_seconds=60))
     there = Endpoint(name="mail", type="email", smtp=smtp, **given)
     answered = {"to": "ada@example.org", "text": "Hello", **message}
     one = Message(str(uuid4()), "touchline.action", "2026-03-01T12:00:00Z", "c-1", **answered)
@@ -245,7 +245,7 @@ def test_what_is_no_address_fails_for_good(catcher: MailCatcher, to: str) -> Non
 
 
 def test_a_server_without_starttls_is_told_of_with_the_setting_to_change(catcher: MailCatcher) -> None:
-    smtp = Smtp(host=catcher.host, port=catcher.port, tls="starttls", timeout_seconds=5)
+    smtp = Smtp(host=catcher.host, port=catcher.port, tls="starttls", timeout_seconds=60)
     attempt = send(catcher, endpoint={"smtp": smtp})
     assert isinstance(attempt, Retry)
     assert "STARTTLS" in attempt.why

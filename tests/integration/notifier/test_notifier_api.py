@@ -39,7 +39,7 @@ async def test_a_mail_carries_a_one_click_way_out_that_counts_at_once(world: Wor
         link = re.fullmatch(r"<(http://.*)>", str(mail.message["List-Unsubscribe"]))
         assert link is not None
 
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             looked = await client.get(link[1])
             assert looked.status_code == 200
             assert "Unsubscribe</button>" in looked.text
@@ -84,7 +84,7 @@ async def test_a_link_outlives_its_play_its_endpoint_and_its_secret(world: World
     world.endpoints("endpoints: []")
     (world.folder / "plays" / "play.yaml").unlink()
     process = await world.start(TOUCHLINE_PUBLIC_URL="", TOUCHLINE_UNSUBSCRIBE_SECRET="set later").ready()
-    async with httpx.AsyncClient(base_url=process.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=process.url) as client:
         assert (await client.post(path, files={"List-Unsubscribe": (None, "One-Click")})).status_code == 200
 
     async def on_the_timeline() -> list[dict[str, object]]:
@@ -111,7 +111,7 @@ async def test_plays_that_write_to_customers_do_not_start_without_a_public_https
     )
     world.play(MAILS)
     process = world.start(TOUCHLINE_PUBLIC_URL=url)
-    assert process.popen.wait(30) == 2
+    assert await asyncio.to_thread(process.popen.wait, 180) == 2
     assert why in " ".join(process.log.read_text().split())
 
 
@@ -143,7 +143,7 @@ async def test_actions_deliveries_and_results_can_be_asked_for(world: World) -> 
             await world.recovered(f"c-{number}", occurred_at=later)
         await world.settled()
 
-        async with httpx.AsyncClient(base_url=process.url) as client:
+        async with httpx.AsyncClient(timeout=60, base_url=process.url) as client:
             seen: list[str] = []
             cursor: str | None = None
             while True:
@@ -181,10 +181,10 @@ async def test_actions_deliveries_and_results_can_be_asked_for(world: World) -> 
             assert receiver.counts()["duplicates"] >= 1
             before = len(receiver.arrived)
             by_command = world.start("replay", delivery["id"])
-            assert await asyncio.to_thread(by_command.popen.wait, 60) == 0
+            assert await asyncio.to_thread(by_command.popen.wait, 180) == 0
             await wait_until(again)
             nowhere = world.start("replay", "00000000-0000-0000-0000-000000000000")
-            assert await asyncio.to_thread(nowhere.popen.wait, 60) == 1
+            assert await asyncio.to_thread(nowhere.popen.wait, 180) == 1
             assert (await client.get(f"/v1/deliveries/{delivery['id']}")).json()["message"]["type"]
 
             for address, status in (
@@ -208,7 +208,7 @@ async def test_the_switch_holds_everything_until_it_is_on_again(world: World) ->
         world.crm(receiver)
         world.play(HALF.replace("hold_out: 50%", ""), "all")
         process = await world.start().ready()
-        async with httpx.AsyncClient(base_url=process.url) as client:
+        async with httpx.AsyncClient(timeout=60, base_url=process.url) as client:
             assert (await client.put("/v1/sending", json={"sending": False, "reason": "a test"})).status_code == 200
             assert (await client.get("/v1/sending")).json() == {"sending": False, "reason": "a test"}
             await world.stalled("c-1")
@@ -224,7 +224,7 @@ async def test_the_switch_holds_everything_until_it_is_on_again(world: World) ->
 
 async def test_the_api_asks_for_a_token_where_there_is_one_but_never_for_unsubscribing(world: World) -> None:
     process = await world.start("serve", TOUCHLINE_API_TOKENS="open-sesame").ready()
-    async with httpx.AsyncClient(base_url=process.url) as client:
+    async with httpx.AsyncClient(timeout=60, base_url=process.url) as client:
         assert (await client.get("/v1/actions")).status_code == 401
         assert (await client.get("/")).status_code == 401
         allowed = {"Authorization": "Bearer open-sesame"}

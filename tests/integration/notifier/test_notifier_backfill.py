@@ -21,7 +21,7 @@ action: {channel: webhook, endpoint: crm, subject: "For {{ customer_id }}", body
 
 def previewed(world: World, *arguments: str) -> str:
     process = world.start("preview", *arguments)
-    assert process.popen.wait(60) == 0, process.log.read_text()
+    assert process.popen.wait(180) == 0, process.log.read_text()
     return process.log.read_text()
 
 
@@ -88,7 +88,7 @@ async def test_a_subscriber_gets_facts_of_imported_history_by_webhook_if_it_asks
         def named(receiver: WebhookReceiver) -> set[str]:
             return {fact for fact in past | present if any(fact in text for text in facts(receiver))}
 
-        await wait_until(lambda: len(facts(asking)) >= 4 and len(facts(other)) >= 2, "the webhooks arrive", 40)
+        await wait_until(lambda: len(facts(asking)) >= 4 and len(facts(other)) >= 2, "the webhooks arrive")
         await world.settled()
         assert len(facts(asking)) == 4
         assert len(facts(other)) == 2

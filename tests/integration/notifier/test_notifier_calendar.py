@@ -85,14 +85,20 @@ async def test_a_decision_in_the_last_moment_is_no_longer_sendable_than_its_max_
             'action: {channel: webhook, endpoint: crm, body: "{{ customer_id }}"}\nlimits: {max_age: 1h}\n'
         )
         await world.start().ready()
-        due = datetime.now(UTC) - timedelta(minutes=58)
+        due = datetime.now(UTC) - timedelta(minutes=30)
         await world.stalled("c-1", due_at=due)
         await world.await_actions(1, "decided")
         pool = await world.database()
         assert await pool.fetchval("SELECT first_before FROM deliveries") == due + timedelta(hours=1)
 
         async def attempted() -> bool:
-            return bool(await pool.fetchval("SELECT attempts = 1 AND status = 'pending' FROM deliveries"))
+            # And not again before the test says so.
+            return bool(
+                await pool.fetchval(
+                    "UPDATE deliveries SET next_attempt_at = now() + interval '1 hour' "
+                    "WHERE attempts > 0 AND status = 'pending' RETURNING true"
+                )
+            )
 
         await wait_until(attempted)
         receiver.answer = lambda arrived: Answer(204)

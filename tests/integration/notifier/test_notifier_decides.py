@@ -145,7 +145,7 @@ async def test_a_play_for_a_lifecycle_that_does_not_exist_is_not_run_and_the_err
     await wait_until(message, seconds=60)
 
     async def reported() -> bool:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             answer = await client.get(f"{process.url}/readyz")
         return answer.status_code == 503 and "service-circle" in answer.json()["checks"]["start"]
 

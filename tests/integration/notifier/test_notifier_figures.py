@@ -43,10 +43,12 @@ async def test_figures_are_plain_counts_and_every_attempt_is_kept(world: World) 
         pool = await world.database()
 
         async def ended() -> bool:
-            return bool(await pool.fetchval("SELECT count(*) FROM actions WHERE outcome = 'sent'") == 7)
+            sent = await pool.fetchval("SELECT count(*) FROM actions WHERE outcome = 'sent'")
+            refused = await pool.fetchval("SELECT max(attempts) FROM deliveries WHERE customer_id = 'c-1'")
+            return bool(sent == 7 and refused)
 
         await wait_until(ended)
-        async with httpx.AsyncClient(base_url=process.url) as client:
+        async with httpx.AsyncClient(timeout=60, base_url=process.url) as client:
 
             async def get(path: str, **parameters: Any) -> Any:
                 found = await client.get(path, params=parameters)
@@ -82,6 +84,11 @@ async def test_figures_are_plain_counts_and_every_attempt_is_kept(world: World) 
             (crm,) = (await get("/v1/endpoint-figures"))["items"]
             assert crm["succeeded"] == 7
             assert {one["reason"] for one in crm["failures"]} == {str(REFUSED), str(BUSY)}
+
+            async def waits() -> bool:
+                # Not while it is tried again.
+                return bool((await get("/v1/operations"))["deliveries_waiting"] == 1)
+
+            await wait_until(waits, "the refused delivery waits for its next attempt")
             operations = await get("/v1/operations")
-            assert operations["deliveries_waiting"] == 1
             assert "postgresql://" not in str(operations["settings"])

@@ -21,7 +21,7 @@ action: {channel: webhook, endpoint: crm, body: "{{ customer_id }}"}
 
 async def ended(process: Process) -> tuple[int, str]:
     """Exit code and output."""
-    return await asyncio.to_thread(process.popen.wait, 60), process.log.read_text()
+    return await asyncio.to_thread(process.popen.wait, 180), process.log.read_text()
 
 
 async def test_an_endpoint_that_answered_410_is_listed_and_opened_again_by_command(world: World) -> None:

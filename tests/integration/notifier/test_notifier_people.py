@@ -29,7 +29,7 @@ async def test_an_address_is_suppressed_and_lifted_with_a_reason_and_a_customer_
         world.play(MAILS)
         process = await world.start().ready()
         await world.touchpoint("c-1", "identified", properties={"email": "ada@example.org", "name": "Ada"})
-        async with httpx.AsyncClient(base_url=process.url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=process.url, timeout=60) as client:
             address = "/v1/suppressions/ada@example.org"
             assert (await client.get(address)).json()["suppressed"] is False
             suppressed = await client.put("/v1/suppressions/ADA@Example.ORG", json={"reason": "asked by phone"})
@@ -83,7 +83,7 @@ async def test_a_customer_chooses_topics_behind_the_link_and_an_operator_records
         await world.await_actions(1, "sent")
         link = re.fullmatch(r"<(http://.*)>", str(catcher.mails[0].message["List-Unsubscribe"]))
         assert link is not None
-        async with httpx.AsyncClient(base_url=process.url, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=process.url, timeout=60) as client:
             page = await client.get(link[1])
             onward = re.search(r'href="([^"]+)"', page.text)
             assert onward is not None

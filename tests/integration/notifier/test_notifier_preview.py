@@ -28,7 +28,7 @@ async def test_recorded_facts_are_shown_with_every_limit_and_nothing_is_sent(wor
     world.play(PLAY)
     for arguments, customers in ((["preview", "--json"], ["c-1"]), (["preview", "--json", "--customer", "c-2"], [])):
         process = world.start(*arguments)
-        assert process.popen.wait(60) == 0, process.log.read_text()
+        assert process.popen.wait(180) == 0, process.log.read_text()
         lines = [json.loads(line) for line in process.log.read_text().splitlines() if line.startswith('{"at"')]
         assert [one["customer_id"] for one in lines] == customers
         assert [limit["code"] for one in lines for limit in one["limits"]] == ["no_address", "delay"] * len(lines)

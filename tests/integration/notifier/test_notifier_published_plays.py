@@ -34,6 +34,10 @@ def drafts(receiver: WebhookReceiver) -> dict[str, int]:
     return found
 
 
+def is_used(receiver: WebhookReceiver, draft: int) -> bool:
+    return draft in drafts(receiver).values()
+
+
 def more_arrived(receiver: WebhookReceiver, than: int) -> bool:
     return len(receiver.arrived) > than
 
@@ -51,6 +55,10 @@ async def test_two_workers_under_load_decide_each_fact_by_one_version_and_none_b
 
     async def load() -> None:
         while posting or len(facts) < 200:
+            if len(facts) > len(receiver.arrived) + 60:
+                # A backlog, but none that grows until the newest version is used only minutes later.
+                await asyncio.sleep(0.02)
+                continue
             customer = f"c-{len(facts)}"
             newest = in_force
             fact = await world.stalled(customer)
@@ -62,6 +70,7 @@ async def test_two_workers_under_load_decide_each_fact_by_one_version_and_none_b
     loading = asyncio.create_task(load())
     for number in range(2, 8):
         await wait_until(partial(more_arrived, receiver, len(receiver.arrived) + 10), "the load is delivered")
+        await wait_until(partial(is_used, receiver, number - 1), "facts are decided by the newest version")
         answer = await publish(workers[number % 2], text(number), number - 1, comment=f"draft {number}")
         assert (answer.status_code, answer.json()["version"]) == (201, number), answer.text
         in_force = number
@@ -78,7 +87,7 @@ async def test_two_workers_under_load_decide_each_fact_by_one_version_and_none_b
             if one["outcome"] == "decided" and partition_of(customers[one["fact_id"]], PARTITIONS) == partition
         ]
         assert decided == sorted(decided), "no partition returns to an older version"
-    assert len(set(by_fact.values())) > 3
+    assert set(by_fact.values()) >= set(range(1, 7))
     assert all(process.popen.poll() is None for process in workers), "no process was restarted"
     assert [one["version"] for one in (await call(workers[1], "GET", f"{PATH}/versions")).json()["items"]] == [
         7, 6, 5, 4, 3, 2, 1,
@@ -117,13 +126,15 @@ async def test_a_play_is_switched_off_and_on_on_every_worker_whatever_its_versio
 ) -> None:
     one, two = await world.start().ready(), await world.start().ready()
     assert (await call(one, "PUT", f"{PATH}/switch", json={"enabled": False})).status_code == 404
-    await publish(one, text(1, "delay: 2s\n"))
+    await publish(one, text(1, "delay: 1h\n"))
     for number in range(6):
         await world.stalled(f"waits-{number}")
     await world.await_actions(6, "held")
     off = await call(two, "PUT", f"{PATH}/switch", json={"enabled": False, "reason": "a wrong price"})
     assert off.json() == {"play": "win-back", "enabled": False}
     await publish(one, text(2), 1)
+    pool = await world.database()
+    await pool.execute("UPDATE actions SET decide_at = now() WHERE decide_at IS NOT NULL")
     for number in range(6):
         await world.stalled(f"off-{number}")
     await world.settled()

@@ -11,6 +11,8 @@ from touchline_devstack.receivers import WebhookReceiver
 
 from tests.support.notifier.published_plays import PATH, call, publish, text
 from tests.support.notifier.world import SECRET, Process, World
+from tests.support.open_transactions import no_transactions
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
@@ -25,7 +27,7 @@ def receiver(world: World) -> Iterator[WebhookReceiver]:
 
 async def ended(process: Process) -> tuple[int, str]:
     """Exit code and output of a command."""
-    return await asyncio.to_thread(process.popen.wait, 90), process.log.read_text()
+    return await asyncio.to_thread(process.popen.wait, 180), process.log.read_text()
 
 
 async def test_of_many_editors_with_the_same_base_one_publishes_and_nothing_is_lost(
@@ -112,10 +114,11 @@ async def test_the_check_reports_every_error_at_its_line_and_the_texts_for_custo
     # A lifecycle that the engine announces while the notifier runs is known.
     await world.lifecycle("trial", ["try", "buy"])
     later = text(1).replace("service-cycle", "trial")
-    for _ in range(200):
-        if (await call(process, "POST", "/v1/plays/check", json={"definition": later})).json()["ok"]:
-            break
-        await asyncio.sleep(0.1)
+
+    async def known() -> bool:
+        return bool((await call(process, "POST", "/v1/plays/check", json={"definition": later})).json()["ok"])
+
+    await wait_until(known, "the announced lifecycle is known")
     assert (await publish(process, later)).status_code == 201
 
 
@@ -146,6 +149,7 @@ async def test_publishing_survives_kill_9_at_any_moment(world: World, receiver: 
         await asyncio.sleep(seed.random() * 0.15)
         api.kill()
         answers = await asyncio.gather(*asked, return_exceptions=True)
+        await no_transactions(pool)
         rows = await pool.fetch("SELECT version, comment FROM play_versions ORDER BY version")
         assert [row["version"] for row in rows] == list(range(1, len(rows) + 1))
         for answer in answers:

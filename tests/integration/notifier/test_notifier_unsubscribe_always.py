@@ -68,7 +68,7 @@ async def click(process: Process, link: str, *, seconds: float = 60.0) -> None:
 
     async def answered() -> bool:
         assert process.popen.poll() is None, process.log.read_text()
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             try:
                 answer = await client.post(f"{process.url}{link}", data={"List-Unsubscribe": "One-Click"})
             except httpx.TransportError:
@@ -80,8 +80,8 @@ async def click(process: Process, link: str, *, seconds: float = 60.0) -> None:
 
 
 async def checks(process: Process) -> tuple[int, dict[str, str]]:
-    async with httpx.AsyncClient() as client:
-        answer = await client.get(f"{process.url}/readyz", timeout=20)
+    async with httpx.AsyncClient(timeout=60) as client:
+        answer = await client.get(f"{process.url}/readyz")
     return answer.status_code, answer.json()["checks"]
 
 

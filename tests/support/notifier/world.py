@@ -52,7 +52,7 @@ class Process:
         async def answers() -> bool:
             assert self.popen.poll() is None, self.log.read_text()
             try:
-                async with httpx.AsyncClient() as client:
+                async with httpx.AsyncClient(timeout=60) as client:
                     return (await client.get(f"{self.url}/readyz")).status_code == 200
             except httpx.HTTPError:
                 return False
@@ -63,14 +63,14 @@ class Process:
     def kill(self) -> None:
         """As kill -9 does."""
         self.popen.kill()
-        self.popen.wait(10)
+        self.popen.wait(60)
 
     def stop(self) -> int:
         """Ask it to stop; its exit code."""
         if self.popen.poll() is None:
             self.popen.send_signal(signal.SIGTERM)
         try:
-            return self.popen.wait(40)
+            return self.popen.wait(90)
         except subprocess.TimeoutExpired:
             self.popen.kill()
             raise AssertionError(self.log.read_text()) from None
