@@ -45,7 +45,9 @@ class Failing(Service):
             return {"play": "p", "title": None, "hold_out": 0.1}
         raise self._fault
 
-    async def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    async def send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, seconds: float | None = None
+    ) -> Any:
         raise self._fault
 
     async def events(self, path: str, **parameters: Any) -> AsyncIterator[tuple[str, Any]]:

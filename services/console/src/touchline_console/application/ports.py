@@ -60,8 +60,14 @@ class Service(Protocol):
     async def get(self, path: str, **parameters: Any) -> Any:
         """The JSON of a GET. Parameters that are None or empty are left out."""
 
-    async def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The JSON of a request that changes something."""
+    async def send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, seconds: float | None = None
+    ) -> Any:
+        """The JSON of a request that changes or computes something.
+
+        Args:
+            seconds: how long to wait for an answer that takes longer than usual.
+        """
 
     def events(self, path: str, **parameters: Any) -> AsyncIterator[tuple[str, Any]]:
         """Server-sent events as (event, data)."""

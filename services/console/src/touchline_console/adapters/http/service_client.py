@@ -38,7 +38,14 @@ class ServiceClient:
         await self._http.aclose()
 
     async def request(
-        self, method: str, path: str, token: str | None, parameters: Mapping[str, Any], body: Any = None
+        self,
+        method: str,
+        path: str,
+        token: str | None,
+        parameters: Mapping[str, Any],
+        body: Any = None,
+        *,
+        seconds: float | None = None,
     ) -> Any:
         """The JSON of an answer.
 
@@ -46,6 +53,7 @@ class ServiceClient:
             ServiceFault: anything but a 2xx.
         """
         began = perf_counter()
+        patience = None if seconds is None else httpx.Timeout(seconds, connect=_CONNECT_SECONDS)
         try:
             answer = await self._http.request(
                 method,
@@ -53,6 +61,7 @@ class ServiceClient:
                 params=_given(parameters) or None,
                 headers=_headers(token),
                 json=body if body is not None else None,
+                timeout=patience or httpx.USE_CLIENT_DEFAULT,
             )
         except httpx.TimeoutException:
             raise self._failed("timeout", Unreachable(self.name, f"no answer from {self.url} in time")) from None
@@ -128,9 +137,11 @@ class PersonalClient:
         """The JSON of a GET. Parameters that are None or empty are left out."""
         return await self._client.request("GET", path, self._token, parameters)
 
-    async def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """The JSON of a request that changes something."""
-        return await self._client.request(method, path, self._token, {}, body)
+    async def send(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, seconds: float | None = None
+    ) -> Any:
+        """The JSON of a request that changes or computes something."""
+        return await self._client.request(method, path, self._token, {}, body, seconds=seconds)
 
     def events(self, path: str, **parameters: Any) -> AsyncIterator[tuple[str, Any]]:
         """Server-sent events as (event, data)."""

@@ -26,6 +26,7 @@ from touchline_console.entrypoints.http.pages.lifecycles import lifecycles_route
 from touchline_console.entrypoints.http.pages.live import live_router
 from touchline_console.entrypoints.http.pages.one_customer import one_customer_router
 from touchline_console.entrypoints.http.pages.overview import overview_router
+from touchline_console.entrypoints.http.pages.play_editor import play_editor_router
 from touchline_console.entrypoints.http.pages.plays import plays_router
 from touchline_console.entrypoints.http.pages.sign_in import sign_in_router
 from touchline_console.entrypoints.http.pages.sources import sources_router
@@ -74,6 +75,7 @@ def console_app(
         customers_router,
         editor_router,
         lifecycles_router,
+        play_editor_router,
         plays_router,
         sources_router,
         audit_router,

@@ -35,17 +35,19 @@
   };
 
   /* ---- Thresholds and durations as fields: each changes its value in the text ---- */
-  const VALUE = /\b(count|within|after)(\s*:\s*)(["']?)([0-9][0-9A-Za-z]*)\3/g;
+  const VALUE = new RegExp(`\\b(${fields.dataset.thresholds})(\\s*:\\s*)(["']?)(-?[0-9][0-9A-Za-z.%]*)\\3`, "g");
   const found = () => {
     const values = [];
-    let stage = "any stage";
+    // A lifecycle's values are named by their stage, a play's by the limit or condition that their line begins with.
+    let place = /^\s*stages\s*:/m.test(text.value) ? "any stage" : "";
+    const staged = place !== "";
     text.value.split("\n").forEach((line, index) => {
-      const name = line.match(/^\s*-\s*name\s*:\s*([\w.-]+)/);
-      if (name) stage = name[1];
+      const name = line.match(staged ? /^\s*-\s*name\s*:\s*([\w.-]+)/ : /^\s*(?:-\s*)?(\w+)\s*:/);
+      if (name) place = name[1];
       const body = line.split(/\s#/)[0];
       for (const match of body.matchAll(VALUE)) {
         const kind = /\blapse\b/.test(body) && match[1] === "after" ? "lapse after" : /\bstall\b/.test(body) && match[1] === "after" ? "stall after" : match[1];
-        values.push({ line: index, at: match.index + match[1].length + match[2].length + match[3].length, value: match[4], label: `${stage}: ${kind}` });
+        values.push({ line: index, at: match.index + match[1].length + match[2].length + match[3].length, value: match[4], label: place && place !== kind ? `${place}: ${kind}` : kind });
       }
     });
     return values;
@@ -70,7 +72,7 @@
   fields.addEventListener("input", (event) => {
     const value = event.target.value.trim();
     const one = found()[Number(event.target.dataset.index)];
-    if (!one || !/^[0-9][0-9A-Za-z]*$/.test(value)) return;
+    if (!one || !/^-?[0-9][0-9A-Za-z.%]*$/.test(value)) return;
     const lines = text.value.split("\n");
     const line = lines[one.line];
     lines[one.line] = line.slice(0, one.at) + value + line.slice(one.at + one.value.length);
@@ -81,8 +83,8 @@
   text.addEventListener("input", () => { number(); offer(); });
   text.addEventListener("scroll", () => { gutter.scrollTop = text.scrollTop; });
   document.addEventListener("click", (event) => {
-    const line = event.target.closest("[data-line]");
-    if (line) goTo(Number(line.dataset.line));
+    const line = event.target.closest("[data-line], [data-go]");
+    if (line) goTo(Number(line.dataset.line || line.dataset.go));
   });
   document.addEventListener("htmx:afterSettle", readErrors);
   let saved = text.value;

@@ -34,7 +34,7 @@ def editor_router(pages: Pages) -> APIRouter:
     @router.post("/lifecycles/{name}/edit/check")
     async def check(request: Request, name: str, definition: Text = "") -> HTMLResponse:
         needs(request, EDITOR)
-        found = await definitions.checked(services(request), name, _unix(definition))
+        found = await definitions.checked(services(request), name, unix(definition))
         return renderer.part(request, "editor/checks.html", **found)
 
     @router.post("/lifecycles/{name}/edit/simulate")
@@ -46,7 +46,7 @@ def editor_router(pages: Pages) -> APIRouter:
         effective_from: Annotated[str, Form(max_length=40)] = "",
     ) -> HTMLResponse:
         needs(request, EDITOR)
-        draft = Draft(_unix(definition), 0, on_change=_on_change(on_change), effective_from=_instant(effective_from))
+        draft = Draft(unix(definition), 0, on_change=_on_change(on_change), effective_from=_instant(effective_from))
         return renderer.part(
             request, "editor/simulation.html", name=name, **await definitions.simulate(services(request), name, draft)
         )
@@ -74,7 +74,7 @@ def editor_router(pages: Pages) -> APIRouter:
         effective_from: Annotated[str, Form(max_length=40)] = "",
     ) -> Response:
         needs(request, EDITOR)
-        draft = Draft(_unix(definition), base, comment.strip(), _on_change(on_change), _instant(effective_from))
+        draft = Draft(unix(definition), base, comment.strip(), _on_change(on_change), _instant(effective_from))
         try:
             await definitions.publish(services(request), name, draft)
         except Rejected as error:
@@ -92,7 +92,7 @@ def _may_edit(request: Request) -> bool:
     return may(person.role, EDITOR)
 
 
-def _unix(text: str) -> str:
+def unix(text: str) -> str:
     """Browsers send a text area's lines with CR LF."""
     return text.replace("\r\n", "\n")
 
