@@ -4,9 +4,10 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, TypeAlias
 
-from jinja2 import StrictUndefined, TemplateError, Undefined, pass_context
+from jinja2 import StrictUndefined, Template, TemplateError, Undefined, pass_context
 from jinja2.exceptions import SecurityError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -23,6 +24,8 @@ UnsubscribeLink: TypeAlias = Callable[[str, str], str]
 
 _MAX_TEXT = 16_000
 _MAX_SUBJECT = 500
+_COMPILED = 256
+"""Templates kept compiled."""
 
 
 class RenderingError(ValueError):
@@ -103,12 +106,12 @@ class Templates:
         where: Path,
         template: str | None,
         context: Mapping[str, Any],
-        environment: ImmutableSandboxedEnvironment | None = None,
+        environment: "_Environment | None" = None,
     ) -> str | None:
         if template is None:
             return None
         try:
-            text = (environment or self._plain).from_string(template).render(context)
+            text = (environment or self._plain).compiled(template).render(context)
         except SecurityError as error:
             raise RenderingError(where, f"not allowed in a template: {error}") from None
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
@@ -146,6 +149,11 @@ class _Method:
 
 class _Environment(ImmutableSandboxedEnvironment):
     """Looks names up in data only: ``traits.values`` is the trait of that name, never a method of Python's."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # Compiling takes several times as long as rendering.
+        self.compiled: Callable[[str], Template] = lru_cache(_COMPILED)(self.from_string)
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """``obj.attribute``."""
@@ -197,7 +205,7 @@ def _printed_for_people(context: Context, value: Any) -> Any:
     return readable(context, _printed(value))
 
 
-def _environment(*, autoescape: bool, for_people: bool = True) -> ImmutableSandboxedEnvironment:
+def _environment(*, autoescape: bool, for_people: bool = True) -> _Environment:
     """Args: for_people: timestamps print as people read them; otherwise as they are, in RFC 3339."""
     environment = _Environment(
         undefined=StrictUndefined,
