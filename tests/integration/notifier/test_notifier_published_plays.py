@@ -88,6 +88,8 @@ async def test_two_workers_under_load_decide_each_fact_by_one_version_and_none_b
         ]
         assert decided == sorted(decided), "no partition returns to an older version"
     assert set(by_fact.values()) >= set(range(1, 7))
+    rows = await (await world.database()).fetch("SELECT fact_id, play_version FROM actions")
+    assert {str(row["fact_id"]): row["play_version"] for row in rows} == by_fact, "an action has the version it is of"
     assert all(process.popen.poll() is None for process in workers), "no process was restarted"
     assert [one["version"] for one in (await call(workers[1], "GET", f"{PATH}/versions")).json()["items"]] == [
         7, 6, 5, 4, 3, 2, 1,
@@ -109,6 +111,9 @@ async def test_going_back_is_publishing_again_and_a_restart_keeps_what_was_publi
     await world.stalled("c-1")
     await world.await_actions(1, "sent")
     assert list(drafts(receiver).values()) == [1]
+    (action,) = (await call(process, "GET", "/v1/actions")).json()["items"]
+    assert (await call(process, "GET", f"/v1/actions/{action['action_id']}")).json()["play_version"] == 3
+    assert action["play_version"] == 3
     shown = (await call(process, "GET", PATH)).json()
     assert (shown["version"], shown["managed_by"], shown["text"]) == (3, "api", text(1))
     (listed,) = (await call(process, "GET", "/v1/plays")).json()["items"]

@@ -250,8 +250,9 @@ async def _start_plays(built: Base, tracing: Tracing | None = None, *, deciding:
     templates = Templates(unsubscribe_link(built.tokens, root))
 
     def context(in_force: PlaysInForce, withdrawn: frozenset[str]) -> DecisionContext:
+        versions = {name: source.version for name, source in in_force.sources.items()}
         return DecisionContext(
-            Decider(in_force.plays, templates),
+            Decider(in_force.plays, templates, versions),
             in_force.endpoints,
             settings.partitions,
             to_customers,

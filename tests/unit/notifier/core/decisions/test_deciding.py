@@ -8,6 +8,7 @@ from touchline_notifier.core.decisions.decide import Decided, Decider, matches
 from touchline_notifier.core.decisions.stage_events import Fact, LifecyclePosition
 from touchline_notifier.core.limits.hold_out import is_held_out
 from touchline_notifier.core.limits.limits import Circumstances
+from touchline_notifier.core.plays.rendering import Templates
 from touchline_schemas.ids import action_id
 
 from tests.support.notifier.builders import NOON, a_decider, a_history, a_move, a_play, a_stall, a_touchpoint
@@ -75,6 +76,19 @@ def test_the_higher_priority_goes_first_among_those_that_waited() -> None:
     again = list(decider.decide_again(list(history.waiting), history, Circumstances(NOON + timedelta(hours=1))))
     assert [(one.action.play, one.action.outcome) for one in again] == [("high", "decided"), ("low", "held")]
     assert [action.play for action in history.waiting] == ["low"]
+
+
+def test_an_action_has_the_version_of_the_play_that_decided_it_last() -> None:
+    first, second = (
+        Decider({"win-back": a_play(delay="1h")}, Templates(), {"win-back": version}) for version in (1, 2)
+    )
+    history = a_history()
+    (waits,) = take(first, a_stall(), history)
+    assert waits.action.play_version == 1
+    (decided,) = second.decide_again(list(history.waiting), history, Circumstances(NOON + timedelta(hours=1)))
+    assert (decided.action.outcome, decided.action.play_version) == ("decided", 2)
+    (of_a_file,) = take(a_decider(a_play("other")), a_stall(2), history)
+    assert of_a_file.action.play_version == 0
 
 
 def test_conditions_on_profile_and_history_choose_for_whom() -> None:

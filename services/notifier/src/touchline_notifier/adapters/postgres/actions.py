@@ -168,5 +168,5 @@ def _row(action: Action, partition: int) -> tuple[Any, ...]:
         action.action_id, partition, action.play, fact.id, fact.type, orjson.dumps(fact.to_row()).decode(),
         action.customer_id, fact.lifecycle, fact.stage, action.channel, action.endpoint, action.priority,
         action.outcome, action.reason_code, action.reason, action.counts, fact.at, action.decide_at,
-        action.decided_at, action.events, action.contact, action.held_out,
+        action.decided_at, action.events, action.contact, action.held_out, action.play_version,
     )  # fmt: skip

@@ -241,11 +241,12 @@ ORDER BY first.since, due.customer_id, due.priority DESC, due.fact_at, due.actio
 SAVE_ACTIONS = """
 INSERT INTO actions
        (action_id, partition, play, fact_id, fact_type, fact, customer_id, lifecycle, stage, channel, endpoint,
-        priority, outcome, reason_code, reason, counts, fact_at, decide_at, decided_at, events, contact, held_out)
+        priority, outcome, reason_code, reason, counts, fact_at, decide_at, decided_at, events, contact, held_out,
+        play_version)
 SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
                      $9::text[], $10::text[], $11::text[], $12::int[], $13::text[], $14::text[], $15::text[],
                      $16::boolean[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $20::int[],
-                     $21::boolean[], $22::boolean[])
+                     $21::boolean[], $22::boolean[], $23::int[])
 ON CONFLICT (action_id) DO UPDATE
 SET endpoint    = excluded.endpoint,
     outcome     = excluded.outcome,
@@ -254,7 +255,9 @@ SET endpoint    = excluded.endpoint,
     decide_at   = excluded.decide_at,
     decided_at  = excluded.decided_at,
     events      = excluded.events,
-    held_out    = excluded.held_out
+    held_out    = excluded.held_out,
+    -- A cancellation that no play decided leaves the version of the decision before.
+    play_version = coalesce(excluded.play_version, actions.play_version)
 """
 
 RETRYING = """

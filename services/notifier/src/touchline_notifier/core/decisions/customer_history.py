@@ -41,7 +41,8 @@ class Action:
     """One decision of a play for one customer: a row of ``actions``.
 
     ``outcome`` held with ``decide_at`` is waiting: decided again then. ``events`` counts the events published about it.
-    ``held_out`` is the customer's assignment for the play, None until it was asked for.
+    ``held_out`` is the customer's assignment for the play, None until it was asked for. ``play_version`` is the version
+    of the play that it was decided under now, 0 for a text of a file; None: it was not decided now.
     """
 
     action_id: str
@@ -60,6 +61,7 @@ class Action:
     contact: bool = True
     held_out: bool | None = None
     events: int = 0
+    play_version: int | None = None
 
     @property
     def waiting(self) -> bool:

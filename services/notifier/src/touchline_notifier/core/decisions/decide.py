@@ -90,11 +90,18 @@ def _note_stall(action: Action, history: CustomerHistory) -> None:
 
 
 class Decider:
-    """Decides with a fixed set of plays. It updates the history, so that each decision sees the ones before."""
+    """Decides with a fixed set of plays. It updates the history, so that each decision sees the ones before.
 
-    def __init__(self, plays: Mapping[str, Play], templates: Templates) -> None:
+    Args:
+        versions: play → the version that was published; a play of a file has none.
+    """
+
+    def __init__(
+        self, plays: Mapping[str, Play], templates: Templates, versions: Mapping[str, int] | None = None
+    ) -> None:
         self.plays = plays
         self._templates = templates
+        self._versions = versions or {}
 
     def candidates(self, fact: Fact) -> list[Play]:
         """The plays that match a fact, in the order in which they are decided."""
@@ -131,6 +138,7 @@ class Decider:
                 decided_at=now.now,
                 counts=not play.transactional,
                 contact=reaches_customer(play, now.to_customers),
+                play_version=self._versions.get(play.play, 0),
             )
             yield from self._decide(action, play, history, now)
 
@@ -143,6 +151,7 @@ class Decider:
             if play is None or not play.enabled:
                 yield self.cancel(action, history, "play_gone", f"the play {action.play} no longer runs", now.now)
                 continue
+            action.play_version = self._versions.get(play.play, 0)
             why = no_longer_wanted(action.fact, history.positions.get(action.fact.lifecycle)) if play.exit else None
             if why is None and not conditions_hold(play, history, now.now):
                 why = ("not_concerned", "the play's conditions no longer hold")

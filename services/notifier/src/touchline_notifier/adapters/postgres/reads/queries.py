@@ -17,8 +17,9 @@ from touchline_notifier.core.delivery.endpoints import Endpoint
 from touchline_notifier.core.limits.hold_out import Group
 
 ACTIONS = """
-SELECT action_id, play, fact_id, fact_type, customer_id, lifecycle, stage, channel, endpoint, outcome, reason_code,
-       reason, fact_at, decide_at, decided_at, finished_at, recovered_at, returned_at, converted_at
+SELECT action_id, play, nullif(play_version, 0) AS play_version, fact_id, fact_type, customer_id, lifecycle, stage,
+       channel, endpoint, outcome, reason_code, reason, fact_at, decide_at, decided_at, finished_at, recovered_at,
+       returned_at, converted_at
 FROM actions
 WHERE {conditions}
 ORDER BY decided_at DESC, action_id DESC
@@ -26,8 +27,9 @@ LIMIT $1
 """
 
 ACTION = """
-SELECT action_id, play, fact_id, fact_type, customer_id, lifecycle, stage, channel, endpoint, outcome, reason_code,
-       reason, fact_at, decide_at, decided_at, finished_at, recovered_at, returned_at, converted_at
+SELECT action_id, play, nullif(play_version, 0) AS play_version, fact_id, fact_type, customer_id, lifecycle, stage,
+       channel, endpoint, outcome, reason_code, reason, fact_at, decide_at, decided_at, finished_at, recovered_at,
+       returned_at, converted_at
 FROM actions
 WHERE action_id = $1
 """
