@@ -12,6 +12,7 @@ from touchline_schemas.identity import keys_of
 from touchline_schemas.partitions import partition_of
 
 from tests.support.engine.world import PARTITIONS, Process, World, key_of, touchpoint
+from tests.support.raw_records import RawRecord, raw_batch, write_raw
 from tests.support.waiting import wait_until
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -105,6 +106,30 @@ async def test_records_with_headers_of_every_kind_are_dead_letters_or_folded(wor
     assert "record_rejected" not in process.log.read_text()
     (row,) = await world.sql("SELECT count(*) AS n FROM touchpoints WHERE id LIKE 'h-%'")
     assert row["n"] == len(HEADERS)
+
+
+NAMES = [b"\xff", b"caf\xe9", b"\xed\xa0\x80", b"traceparent\x80"]
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+async def test_records_whose_header_names_are_not_utf_8_are_dead_letters_or_folded(world: World, codec: str) -> None:
+    process = await world.running()
+    for number, name in enumerate(NAMES):
+        key = f"good-{number}".encode()
+        data = orjson.dumps(touchpoint(f"n-{number}", START, customer_id=key.decode()))
+        headers = [(b"ok", b"1"), (name, b"2"), (name, None)]
+        # Valid records are before and after it in its batch.
+        records = [RawRecord(key, value, headers) for value in (data, b"{", None)]
+        good = orjson.dumps(touchpoint(f"n-after-{number}", START, customer_id=key.decode()))
+        for topic, values in (("touchpoints", [*records, RawRecord(key, good)]), ("identity", records[1:])):
+            partition = partition_of(key.decode(), PARTITIONS)
+            await write_raw(world.producer, world.topic(topic), partition, raw_batch(values, codec))
+    await assert_goes_on(world, process, 4 * len(NAMES))
+    assert "record_rejected" not in process.log.read_text()
+    (row,) = await world.sql("SELECT count(*) AS n FROM touchpoints WHERE id LIKE 'n-%'")
+    assert row["n"] == 2 * len(NAMES)
+    kept = {name for letter in await world.records("dead-letters") for name, _ in letter.headers}
+    assert {name.decode("utf-8", "replace") for name in NAMES} <= kept
 
 
 async def test_times_beyond_any_clock_are_dead_letters(world: World) -> None:

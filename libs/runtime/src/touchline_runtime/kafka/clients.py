@@ -15,6 +15,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExists
 
 from touchline_runtime.config.settings import ServiceSettings
 from touchline_runtime.errors import ConfigurationError, Unavailable
+from touchline_runtime.kafka import header_names
 from touchline_runtime.kafka.faults import remedy
 from touchline_runtime.kafka.security import tls_context, token_provider
 from touchline_runtime.process.sockets import keep_alive
@@ -35,6 +36,7 @@ async def _create_kept_alive(*arguments: Any, **more: Any) -> Any:
 
 # aiokafka has no option for its sockets; every client of the process gets its connections from here.
 aiokafka.client.create_conn = _create_kept_alive
+header_names.install()
 
 
 @dataclass(frozen=True)

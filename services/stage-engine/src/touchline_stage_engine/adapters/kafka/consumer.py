@@ -142,6 +142,11 @@ class KafkaTouchpointConsumer:
             written, self._written = self._written, None
             await stop_client(written.stop(), 3, "consumer-ends")
 
+    @property
+    def _columns(self) -> str:
+        """Where positions are kept, for people."""
+        return f"next_offset ({self._inputs.touchpoints}) or identity_offset ({self._inputs.identity})"
+
     def _pair(self, partition: int) -> tuple[TopicPartition, TopicPartition]:
         return (
             TopicPartition(self._inputs.touchpoints, partition),
@@ -194,15 +199,17 @@ class KafkaTouchpointConsumer:
             raise PermanentFaultError(
                 f"the position of partition {partition} is not on the topic any more ({error}): records were deleted "
                 "before they were read, or the topic was cut; nothing is skipped silently: restore the topic, or set "
-                "next_offset in the table partitions to go on without them"
+                f"{self._columns} in the table partitions to go on without them"
             ) from error
         except (KafkaError, IllegalStateError, ConsumerStoppedError, OSError) as error:
             raise kafka_fault(error, f"partition {partition} can't be read") from error
         except Exception as error:
             # Not one of Kafka's errors: what was fetched cannot be unpacked, and fetching it again will not help.
+            at = " or ".join(f"{one.topic} at or after offset {self._position(one)}" for one in pair)
             raise PermanentFaultError(
-                f"what was fetched of partition {partition} can't be unpacked: {error!r}: have the producer send the "
-                "records again uncompressed, and set next_offset in the table partitions to go on after them"
+                f"a record of partition {partition} can't be unpacked ({error!r}), of {at}: report it; to go on "
+                f"without it, set {self._columns} in the table partitions to the first offset after its record batch "
+                "(kafka-dump-log.sh lists batches), and send the batch's other records again"
             ) from error
         finally:
             stopping.cancel()
