@@ -94,3 +94,38 @@ async def test_a_read_that_never_ends_is_cancelled() -> None:
     metrics.read_when_scraped(read, at_most_seconds=0.05)
     assert samples(await metrics.scraped(), "touchline_depth") == {}
     assert ended.is_set()
+
+
+class Clock:
+    """Stands for the module `time`: it is advanced by hand."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("fails", "reads_later"), [(False, 1), (True, 2)])
+async def test_a_slow_read_is_repeated_rarely_and_a_failed_one_soon(
+    monkeypatch: pytest.MonkeyPatch, fails: bool, reads_later: int
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(scraping, "time", clock)
+    metrics, reads = Metrics([DEPTH]), 0
+
+    async def read() -> dict[Sampled, dict[tuple[str, ...], float]]:
+        nonlocal reads
+        reads += 1
+        clock.now += 5
+        if fails:
+            raise TimeoutError
+        return {DEPTH: {("a",): 1.0}}
+
+    metrics.read_when_scraped(read)
+    await metrics.scraped()
+    clock.now += 11
+    await metrics.scraped()
+    assert reads == reads_later
+    clock.now += 250
+    await metrics.scraped()
+    assert reads == reads_later + 1

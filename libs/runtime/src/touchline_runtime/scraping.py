@@ -2,7 +2,7 @@
 
 A reader is an async function that returns its figures. It has a least interval, however often
 Prometheus scrapes, and the interval grows with its duration. While it fails, its figures are absent, because an old
-value looks like a fresh one.
+value looks like a fresh one; so a failed read is repeated sooner than a slow one.
 """
 
 import asyncio
@@ -30,6 +30,8 @@ _WAIT_SECONDS = 1.5
 """How long a scrape waits for a read; what takes longer is there at the next scrape."""
 _SHARE = 50
 """A read that took a second is not repeated for this many seconds."""
+_SHARE_FAILED = 2
+"""The same of a read that failed: a time-out says nothing about what the next one costs."""
 
 
 @dataclass
@@ -72,7 +74,8 @@ class Reader:
         else:
             self._failing = False
         ended = time.monotonic()
-        self._again_at = ended + max(self.at_least_seconds, _SHARE * (ended - began))
+        share = _SHARE_FAILED if self._failing else _SHARE
+        self._again_at = ended + max(self.at_least_seconds, share * (ended - began))
 
 
 class Readers(Collector):

@@ -89,6 +89,8 @@ class KafkaTouchpointConsumer:
         self._written: AIOKafkaConsumer | None = None
         self._ends = Ends()
         self._done: dict[TopicPartition, int] = {}
+        self._polled: dict[TopicPartition, int] = {}
+        """The offset after the last record that was returned."""
         self._on_failed: Callable[[Exception], None] | None = None
 
     @property
@@ -172,7 +174,7 @@ class KafkaTouchpointConsumer:
                 self.consumer.seek(topic_partition, at)
                 # A predecessor may have been killed after its last batch and before it committed the offset; commit it
                 # even if nothing more comes.
-                self._done[topic_partition] = at
+                self._done[topic_partition] = self._polled[topic_partition] = at
             self.consumer.resume(*pair)
         except (KafkaError, IllegalStateError, OSError) as error:
             raise kafka_fault(error, f"partition {partition} can't be read") from error
@@ -217,6 +219,8 @@ class KafkaTouchpointConsumer:
                 fetching.cancel()
         if not found:
             return None
+        for topic_partition, records in found.items():
+            self._polled[topic_partition] = records[-1].offset + 1
         return Records(found.get(pair[0], []), found.get(pair[1], []))
 
     def done(self, partition: int, touchpoints: int, identity: int) -> None:
@@ -268,9 +272,9 @@ class KafkaTouchpointConsumer:
         for topic_partition in self._pair(partition):
             end, done = self._ends.offsets.get(topic_partition), self._done.get(topic_partition)
             if end is not None and done is not None:
-                # Transaction markers have offsets too: where everything was polled, only they are left.
-                position = self._position(topic_partition)
-                total += 0 if position is not None and position >= end else max(0, end - done)
+                # Transaction markers have offsets too: where everything was polled and folded, only they are left.
+                position, folded = self._position(topic_partition), done >= self._polled.get(topic_partition, 0)
+                total += 0 if folded and position is not None and position >= end else max(0, end - done)
         return total
 
     async def watch(self, stopping: asyncio.Event, owned: Callable[[], Iterable[int]]) -> None:

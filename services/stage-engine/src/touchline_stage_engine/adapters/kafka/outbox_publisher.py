@@ -81,9 +81,10 @@ class KafkaOutboxPublisher:
         self._published = asyncio.Event()
         self._capacity = asyncio.Event()
         self._capacity.set()
-        self._stored_through = 0
         self._cleared_at = 0.0
-        self.published_through = 0
+        # Until `start` has read the topic, what the table says: it is known to be published a moment later.
+        self._stored_through = lease.position.last_outbox_id
+        self.published_through = lease.position.published_through
 
     async def start(self) -> None:
         """Fence the predecessor, and read how far it published.
@@ -234,6 +235,7 @@ class KafkaOutboxPublisher:
 
     async def close(self) -> None:
         """Stop the producer; an open transaction is left for the successor to abort."""
+        self._queue.clear()
         await self._producer.close()
 
 

@@ -34,6 +34,8 @@ class PartitionOwner:
         """Why it is not folding, as far as that is known."""
         self._started_at = time.monotonic()
         self._session: PartitionSession | None = None
+        self._publisher: OutboxPublisher | None = None
+        """The last one, closed or not: what it has not published still waits."""
         self._last_error: Exception | None = None
 
     @property
@@ -54,7 +56,7 @@ class PartitionOwner:
     @property
     def outbox_waiting(self) -> int:
         """Records committed and not published yet."""
-        return 0 if self._session is None else self._session.outbox_waiting
+        return 0 if self._publisher is None else self._publisher.unpublished
 
     @property
     def shared_keys(self) -> int:
@@ -64,7 +66,7 @@ class PartitionOwner:
     @property
     def published_through(self) -> int:
         """The id of the last record that is known to be published; 0: unknown."""
-        return 0 if self._session is None else self._session.published_through
+        return 0 if self._publisher is None else self._publisher.published_through
 
     def stop(self) -> None:
         """Finish the current batch, publish it, and release the partition."""
@@ -81,6 +83,7 @@ class PartitionOwner:
             except FencedError as error:
                 # Another process acquired the lease later. If the partition is assigned to this process, that one was
                 # only slow to notice: after a short wait the lease can be acquired again.
+                self._publisher = None
                 self._context.metrics.counter(declared.FENCED).inc()
                 log.warning("fenced", partition=self.partition, error=str(error))
                 wait = max(wait, 0.25)
@@ -120,7 +123,7 @@ class PartitionOwner:
         lease = await unless_stopping(context.acquire_lease(partition), self._stop)
         if lease is None:
             return
-        publisher = context.outbox_publisher(lease)
+        publisher = self._publisher = context.outbox_publisher(lease)
         try:
             await context.definitions.refresh()
             await unless_stopping(publisher.start(), self._stop)
