@@ -21,7 +21,7 @@ from touchline_stage_engine.application.outbox_records import IDENTITY, Outgoing
 from touchline_stage_engine.application.partitions.catch_up import CatchUp
 from touchline_stage_engine.application.partitions.context import WorkerContext
 from touchline_stage_engine.application.partitions.writer import PartitionWriter
-from touchline_stage_engine.application.values import PartitionKey
+from touchline_stage_engine.application.values import PartitionKey, Records
 from touchline_stage_engine.core.definitions.model import Definition
 from touchline_stage_engine.core.definitions.parse import read_definition
 from touchline_stage_engine.settings import StageEngineSettings
@@ -162,11 +162,9 @@ class MemoryEngine:
         writer = self.writers[partition]
         position = writer.lease.position
         begin, begin_identity = position.touchpoints, position.identity
-        records = self.topics.touchpoints[partition][begin : begin + touchpoints]
-        identity = self.topics.identity[partition][begin_identity : begin_identity + messages]
-        batch = writer.new_batch()
-        async with writer.lease.reading() as tables:
-            await batch.gather(tables, records, identity)
-        await writer.commit(
-            batch, partial(batch.apply, caught_up_at=None), begin + len(records), begin_identity + len(identity)
+        records = Records(
+            self.topics.touchpoints[partition][begin : begin + touchpoints],
+            self.topics.identity[partition][begin_identity : begin_identity + messages],
         )
+        batch = await writer.gather(records)
+        await writer.commit(batch, partial(batch.apply, caught_up_at=None), *records.positions_after)

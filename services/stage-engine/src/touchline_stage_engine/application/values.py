@@ -40,6 +40,15 @@ class Records(NamedTuple):
     touchpoints: list[Any]
     identity: list[Any]
 
+    @property
+    def positions_after(self) -> tuple[int | None, int | None]:
+        """The positions on both topics once these records are folded; None: unchanged."""
+        touchpoints, identity = self
+        return (
+            touchpoints[-1].offset + 1 if touchpoints else None,
+            identity[-1].offset + 1 if identity else None,
+        )
+
 
 class CheckpointSpan(NamedTuple):
     """Checkpoints of a customer between two places in the order, both excluded; ``before`` None: to the end."""

@@ -14,6 +14,7 @@ from touchline_schemas.identity import is_known
 from touchline_stage_engine.core.identity.canonical import canonical_roots, shared_keys
 from touchline_stage_engine.core.identity.labels import Label, Weight, own_label, weigh
 from touchline_stage_engine.core.identity.links import KeyIdentity
+from touchline_stage_engine.core.identity.made_links import MadeLinks
 
 KEYS = [
     "c1",
@@ -28,6 +29,8 @@ KEYS = [
     "ext:s:1",
 ]
 NO_LIMIT = 50
+NEVER_ERASED = 1 << 62
+"""A time of receipt after every erasure."""
 
 
 class Made(NamedTuple):
@@ -76,22 +79,13 @@ class Network:
         self.relink(one)
 
     def relink(self, one: str) -> None:
-        weights: dict[str, Weight] = {}
         standing = self.standing(one)
-
-        def add(other: str, weight: Weight) -> None:
-            weights[other] = min(weight, weights.get(other, weight))
-
+        links = MadeLinks(standing)
         for (key, _), made in self.made.items():
-            if key != one:
-                continue
-            if made.previous is None:
-                add(made.other, made.weight)
-                continue
-            add(made.previous, weigh(*made.weight[:3], one, made.previous))
-            if standing.exists(made.previous) is False:
-                add(made.other, made.weight)
-        standing.relink(weights)
+            if key == one:
+                others = [made.other] if made.previous is None else []
+                links.add(others, made.previous, *made.weight[:3], NEVER_ERASED)
+        standing.relink(links.weights)
         self.settle(one)
 
     def settle(self, key: str) -> None:
@@ -104,9 +98,7 @@ class Network:
     def deliver(self, sender: str, recipient: str) -> None:
         weight, label = self.queues[sender, recipient].popleft()
         if self.standing(recipient).hear(sender, weight, label):
-            if is_known(sender) and any(
-                key == recipient and made.previous == sender for (key, _), made in self.made.items()
-            ):
+            if is_known(sender) and is_known(recipient):
                 self.relink(recipient)
             self.settle(recipient)
 

@@ -27,6 +27,7 @@ from touchline_stage_engine.application.ports import PartitionTables
 from touchline_stage_engine.core.decoding import Arrival, named_beside
 from touchline_stage_engine.core.identity.labels import Label, Weight, weigh
 from touchline_stage_engine.core.identity.links import KeyIdentity
+from touchline_stage_engine.core.identity.made_links import MadeLinks
 
 KEPT_LINKS = 64
 """Links of a key that stay in memory; of a key with more links, those that a batch needs are read."""
@@ -147,9 +148,9 @@ class Identities:
             customer = self._customer_of(key)
             had = customer.identity
             standing = KeyIdentity(key) if had is None else await self.load_all(tables, customer)
-            weights, erased = await _links_made(tables, standing)
-            if had is not None or weights:
-                self._change(customer).relink(weights, erased)
+            made = await _links_made(tables, standing)
+            if had is not None or made.weights:
+                self._change(customer).relink(made.weights, made.erased)
 
     def receive(self, message: Message) -> None:
         """Another key's owner reports that a link was made or removed."""
@@ -341,35 +342,13 @@ class Identities:
             self._send(transferred(root, key, [], customer.fired_through, True, sent_at))
 
 
-async def _links_made(tables: PartitionTables, standing: KeyIdentity) -> tuple[dict[str, Weight], set[str]]:
-    """The links that a key's own touchpoints make, and the erased keys that they named before the erasure.
-
-    An alias names an anonymous id if the known customer certainly has no touchpoints, or was erased after it.
-
-    Returns:
-        Other key → the least weight of the touchpoints that link it, and the erased keys.
-    """
-    key = standing.key
-    links: dict[str, Weight] = {}
-    erased: set[str] = set()
-
-    def add(other: str, occurred_at: int, id_: str, source: str, received_at: int) -> bool:
-        if other in standing.erased and min(occurred_at, received_at) < standing.erased[other]:
-            erased.add(other)
-            return False
-        weight = weigh(occurred_at, id_, source, key, other)
-        links[other] = min(weight, links.get(other, weight))
-        return True
-
-    rows = await tables.touchpoints.linking(key)
+async def _links_made(tables: PartitionTables, standing: KeyIdentity) -> MadeLinks:
+    """The links that a key's own stored touchpoints make."""
+    made = MadeLinks(standing)
+    rows = await tables.touchpoints.linking(standing.key)
     for index, (occurred_at, id_, source, identifiers, received_at, previous_id) in enumerate(rows):
         if index % YIELD_EVERY == 0:
             await asyncio.sleep(0)
-        others, previous = named_beside(key, orjson.loads(identifiers), source, previous_id)
-        if previous is not None:
-            linked = add(previous, occurred_at, id_, source, received_at)
-            if not linked or standing.exists(previous) is False:
-                add(ANONYMOUS + previous, occurred_at, id_, source, received_at)
-        for other in others:
-            add(other, occurred_at, id_, source, received_at)
-    return links, erased
+        others, previous = named_beside(standing.key, orjson.loads(identifiers), source, previous_id)
+        made.add(others, previous, occurred_at, id_, source, received_at)
+    return made

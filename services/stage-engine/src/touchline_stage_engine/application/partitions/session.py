@@ -70,16 +70,6 @@ class PartitionSession:
         return max(self._writer.committed_at, self._confirmed_at)
 
     @property
-    def outbox_waiting(self) -> int:
-        """Records committed and not published yet."""
-        return self._publisher.unpublished
-
-    @property
-    def published_through(self) -> int:
-        """The id of the last published record."""
-        return self._publisher.published_through
-
-    @property
     def cached(self) -> int:
         """Customers in memory."""
         return len(self._writer.cache)
@@ -160,10 +150,8 @@ class PartitionSession:
         began = time.monotonic()
         touchpoints, identity = records
         number = len(touchpoints) + len(identity)
-        offsets = self._offsets_after(records)
-        batch = self._writer.new_batch()
-        async with self._lease.reading() as tables:
-            await batch.gather(tables, touchpoints, identity)
+        offsets = records.positions_after
+        batch = await self._writer.gather(records)
         # When a batch is folded in parts, the rest of it has been read and not folded.
         caught_up_at = self._context.consumer.caught_up_at(self._partition) if records is self._polled else None
         received_at = touchpoints[0].timestamp / 1000 if touchpoints else None
@@ -218,14 +206,7 @@ class PartitionSession:
         batch = self._writer.new_batch()
         for record in (*records.touchpoints, *records.identity):
             batch.reject(record, poison, with_headers=with_headers)
-        await self._writer.commit(batch, partial(batch.apply, caught_up_at=None), *self._offsets_after(records))
-
-    def _offsets_after(self, records: Records) -> tuple[int | None, int | None]:
-        touchpoints, identity = records
-        return (
-            touchpoints[-1].offset + 1 if touchpoints else None,
-            identity[-1].offset + 1 if identity else None,
-        )
+        await self._writer.commit(batch, partial(batch.apply, caught_up_at=None), *records.positions_after)
 
     def _note_flushed(self, caught_up_at: int | None) -> None:
         """Report to the other partitions up to when this one has folded and published everything."""

@@ -15,6 +15,7 @@ from touchline_stage_engine.application.outbox_records import RecordBuilder
 from touchline_stage_engine.application.partitions.batch_metrics import count
 from touchline_stage_engine.application.partitions.context import WorkerContext, clock
 from touchline_stage_engine.application.ports import OutboxPublisher, PartitionLease, PartitionTables
+from touchline_stage_engine.application.values import Records
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +94,13 @@ class PartitionWriter:
             now,
             settings.shared_key_limit,
         )
+
+    async def gather(self, records: Records) -> Batch:
+        """A batch of these records, with everything read that it needs."""
+        batch = self.new_batch()
+        async with self.lease.reading() as tables:
+            await batch.gather(tables, *records)
+        return batch
 
     async def commit(
         self,
