@@ -28,9 +28,9 @@ async def post(world: World, first: int, number: int = 40) -> None:
     )
 
 
-async def unready(process: Process, *words: str, within: float = 20) -> None:
+async def unready(process: Process, *words: str, within: float = 60) -> None:
     async def reported() -> bool:
-        async with httpx.AsyncClient(timeout=10) as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             response = await client.get(f"http://127.0.0.1:{process.port}/readyz")
         return response.status_code == 503 and any(word in response.text for word in words)
 
@@ -85,7 +85,7 @@ async def test_a_server_that_is_read_only_while_the_engine_starts_is_waited_for_
             assert process.popen.poll() is None, process.log.read_text()
             return "read-only" in process.log.read_text()
 
-        await wait_until(reported, "the log says that the server is read-only", 40)
+        await wait_until(reported, "the log says that the server is read-only")
         await asyncio.sleep(2)
         assert process.popen.poll() is None, process.log.read_text()
     await process.ready()

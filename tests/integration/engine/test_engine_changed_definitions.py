@@ -70,8 +70,11 @@ async def test_a_version_that_is_withdrawn_leaves_everybody_in_a_stage_of_the_on
     await world.post(posted[50:])
     await stand(world, posted, VERSIONS["v1"])
     assert "lifecycle_version_withdrawn" in back.log.read_text()
-    tombstones = {record.key.decode() for record in await world.records("lifecycles") if record.value is None}
-    assert tombstones == {"trial/2"}
+
+    async def tombstones() -> set[str]:
+        return {record.key.decode() for record in await world.records("lifecycles") if record.value is None}
+
+    assert await wait_until(tombstones, "the withdrawn version has a tombstone") == {"trial/2"}
     await ended(world)
 
     write(world, "v1", "v2 refolds" if version == "v2 is pinned" else version)

@@ -43,6 +43,7 @@ async def test_chains_circles_and_refused_links_in_random_order_end_as_kruskal_s
     await world.folded(len(posted) + 10)
     assert len(roots_of(posted)[1]) >= 1, "the case has a refused link"
     await agree(world, posted)
+    await world.published()
 
     facts = await world.facts()
     assert_sound(facts)
@@ -66,6 +67,7 @@ async def test_an_anonymous_past_becomes_the_customers_and_later_visits_follow_a
     await agree(world, [*past, sign_up])
     await world.post([after])
     await agree(world, [*past, sign_up, after])
+    await world.published()
 
     moves = [fact for fact in await world.facts() if fact["customer_id"] == "c" and "to_stage" in fact]
     # The third view in twenty days, by the rule and not as a correction: plays may act on it.
@@ -229,6 +231,7 @@ async def test_erasing_by_an_alias_removes_the_whole_person_and_drops_the_past_f
         return erased if erased == {"c", "anon:a"} else set()
 
     await wait_until(reported, "both keys' erasure is published")
+    await world.published()
     assert (await world.latest_stages())["c/trial"] is None
     assert (await world.get("/v1/customers/other"))["touchpoints"] == 1
 

@@ -88,6 +88,11 @@ async def test_what_is_late_by_one_by_half_and_by_all_of_a_long_history_holds_no
             return {fact["customer_id"] for fact in await world.facts()} >= set(mine)
 
         await wait_until(reported, f"the others' facts are published while one is late by {name}")
+
+        async def counted(so_far: float = read) -> bool:
+            return await read_again() > so_far
+
+        await wait_until(counted, f"what was read for one late by {name} is counted")
         before, read = read, await read_again()
         assert 0 < read - before <= most, f"late by {name}"
 

@@ -18,7 +18,7 @@ ODD = "odd/id with <b>markup</b> & ünïcode?"
 
 
 async def ask(process: Process, method: str, path: str, **options: Any) -> httpx.Response:
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return await client.request(method, httpx.URL(f"http://127.0.0.1:{process.port}").join(path), **options)
 
 
@@ -43,6 +43,7 @@ async def test_a_stage_is_set_by_hand_with_a_reason_and_through_the_topic(world:
         return [one["stages"]["trial"]["stage"] for one in stages] == ["buy", "buy"]
 
     await wait_until(moved, "both are moved")
+    await world.published()
     moves = [fact for fact in await world.facts() if fact.get("to_stage") == "buy"]
     assert [(fact["reason"]["kind"], fact["reason"]["text"]) for fact in moves] == [
         ("manual", "Bought in the shop")
@@ -114,6 +115,7 @@ async def test_a_customer_is_erased_by_api_though_processes_are_killed(world: Wo
         return bool((await ask(engine, "GET", receipt)).json()["complete"])
 
     await wait_until(complete, "everything is erased")
+    await world.published()
     assert await world.get("/v1/customers/c-1") is None
     assert await world.get("/v1/customers/c-2") is not None
     (entry,) = (await world.get("/v1/audit"))["items"]

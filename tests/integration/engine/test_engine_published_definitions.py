@@ -41,7 +41,7 @@ async def live(stack: Stack, database_url: str, topic_prefix: str, tmp_path: Pat
 
 async def call(process: Process, method: str, path: str, token: str = "", **options: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return await client.request(method, f"http://127.0.0.1:{process.port}{path}", headers=headers, **options)
 
 

@@ -34,7 +34,7 @@ async def live(world: World) -> World:
 
 
 async def ask(process: Process, method: str, path: str, **options: Any) -> httpx.Response:
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return await client.request(method, f"http://127.0.0.1:{process.port}{path}", **options)
 
 

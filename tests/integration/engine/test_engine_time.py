@@ -35,13 +35,13 @@ async def types_of(world: World, customer_id: str) -> list[str]:
 
 
 async def test_timers_fire_without_traffic_once_and_after_a_restart(world: World) -> None:
-    world.write_lifecycle(QUICK)
+    world.write_lifecycle(QUICK.replace("8s", "15s"))
     process = await world.running()
     at = utc_now()
     await world.post([touchpoint("t1", at, customer_id="c")])
 
     async def stalled() -> bool:
-        return await types_of(world, "c") == ["enter", "stalled"]
+        return (await types_of(world, "c"))[:2] == ["enter", "stalled"]
 
     await wait_until(stalled, "the customer stalls")
     process.signal(signal.SIGTERM)
@@ -61,7 +61,7 @@ async def test_timers_fire_without_traffic_once_and_after_a_restart(world: World
 
 
 async def test_an_activity_ends_a_stall_with_a_recovery(world: World) -> None:
-    world.write_lifecycle(QUICK)
+    world.write_lifecycle(QUICK.replace("8s", "1h"))
     await world.running()
     await world.post([touchpoint("t1", utc_now(), customer_id="c")])
 
@@ -134,7 +134,7 @@ async def test_a_version_that_refolds_folds_everybody_again_and_tells_the_differ
 
     async def reported() -> dict[str, Any] | None:
         moves = [fact for fact in await world.facts() if "to_stage" in fact]
-        return moves[-1] if moves[-1]["reason"]["kind"] == "definition" else None
+        return moves[-1] if moves and moves[-1]["reason"]["kind"] == "definition" else None
 
     correction = await wait_until(reported, "the correction is published")
     assert (correction["from_stage"], correction["to_stage"]) == ("try", "reach")
@@ -231,6 +231,7 @@ async def test_a_lifecycle_added_while_the_engine_is_behind_tells_long_due_stall
 
     assert await wait_until(reported, "both stall in the new lifecycle") == {"silent": True, "written-to": True}
     await world.folded(2 + len(backlog))
+    await world.published()
     facts = await world.facts()
     assert_sound(facts)
     moves = {fact["customer_id"]: fact for fact in facts if fact["lifecycle"] == "second" and "to_stage" in fact}
@@ -241,7 +242,8 @@ async def test_a_lifecycle_added_while_the_engine_is_behind_tells_long_due_stall
 
 
 async def test_adding_a_lifecycle_makes_the_past_of_nothing_that_happens_in_the_others(world: World) -> None:
-    world.write_lifecycle(QUICK)
+    # Patience for as long as a busy machine may take to fold three touchpoints and to stop.
+    world.write_lifecycle(QUICK.replace("3s", "20s").replace("8s", "1h"))
     await world.running()
     at = utc_now()
     await world.post(
@@ -254,11 +256,8 @@ async def test_adding_a_lifecycle_makes_the_past_of_nothing_that_happens_in_the_
     world.processes[-1].signal(signal.SIGTERM)
     await world.processes[-1].ended()
     assert await published_stalls(world, "trial") == {}, "stopped before anybody's patience was over"
-
-    async def over() -> bool:
-        return utc_now() > at + timedelta(seconds=3)
-
-    await wait_until(over, "the silent one's stall is due, with nobody to tell it")
+    due = at + timedelta(seconds=20)
+    await wait_until(lambda: utc_now() > due, "the silent one's stall is due, with nobody to tell it")
     bought = touchpoint("v", at + timedelta(seconds=2, milliseconds=500), type="left", customer_id="buyer")
     await world.post([bought])
     world.write_lifecycle(SECOND, "second")
@@ -295,6 +294,7 @@ async def test_a_rebuild_folds_everybody_again_and_says_nothing_when_nothing_dif
         return len(rows) == 1 and rows != before
 
     await wait_until(rebuilt, "everybody is folded again")
+    await world.published()
     facts = await world.facts()
     assert len(facts) == 20
     assert_sound(facts)
@@ -344,7 +344,7 @@ def anonymous_backlog(partition: int, number: int) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("linked", ["merged before", "linked while the engine was away"])
 async def test_a_backlog_of_an_alias_makes_no_false_stalls(world: World, linked: str) -> None:
     """Kind: a customer who is active under another key, whose touchpoints wait on another partition after an outage."""
-    world.write_lifecycle(QUICK.replace("3s", "10s").replace("8s", "1h"))
+    world.write_lifecycle(QUICK.replace("3s", "20s").replace("8s", "1h"))
     alias = alias_of_another_partition("c")
     engine = await world.running()
     start = utc_now()
@@ -353,10 +353,10 @@ async def test_a_backlog_of_an_alias_makes_no_false_stalls(world: World, linked:
         touchpoint("link", start + timedelta(milliseconds=1), customer_id="c", anonymous_id=alias),
     ]
     before = first if linked == "merged before" else first[:1]
-    # Never longer than five seconds without a touchpoint, for minutes; the patience is ten.
+    # Never longer than nine seconds without a touchpoint, for minutes; the patience is twenty.
     active = [
-        touchpoint(f"a{n}", start + timedelta(seconds=5 * n), anonymous_id=alias, type="email_clicked")
-        for n in range(1, 60)
+        touchpoint(f"a{n}", start + timedelta(seconds=9 * n), anonymous_id=alias, type="email_clicked")
+        for n in range(1, 33)
     ]
     await world.post([*before, active[0], active[1]])
 
@@ -373,12 +373,12 @@ async def test_a_backlog_of_an_alias_makes_no_false_stalls(world: World, linked:
     backlog = anonymous_backlog(partition_of(f"anon:{alias}", PARTITIONS), 6000)
     await world.post([*backlog, *active[2:], *first[len(before) :]])
     # By what is folded so far, the customer would be silent for too long.
-    await asyncio.sleep(max(0.0, (start + timedelta(seconds=21) - utc_now()).total_seconds()))
+    await asyncio.sleep(max(0.0, (start + timedelta(seconds=39) - utc_now()).total_seconds()))
     await world.running(TOUCHLINE_BATCH_RECORDS="20")
     posted = len(first) + len(active) + len(backlog)
 
     async def all_arrived() -> bool:
-        return (await world.get("/v1/customers/c"))["touchpoints"] == len(first) + len(active)
+        return (await world.get("/v1/customers/c") or {}).get("touchpoints") == len(first) + len(active)
 
     await wait_until(all_arrived, f"all of {posted} are folded", 120)
     assert "stalled" not in await types_of(world, "c")
@@ -394,6 +394,6 @@ async def test_a_linked_customer_who_is_silent_stalls_once_and_soon(world: World
     async def stalled() -> list[dict[str, Any]]:
         return [fact for fact in await world.facts() if fact["ce_type"] == "touchline.customer-stalled"]
 
-    (stall,) = await wait_until(stalled, "the customer stalls", 30)
+    (stall,) = await wait_until(stalled, "the customer stalls")
     assert stall["customer_id"] == "c"
     assert stall["backfill"] is False

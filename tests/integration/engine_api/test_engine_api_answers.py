@@ -141,9 +141,17 @@ def test_a_funnel_adds_up(api: ApiWorld) -> None:
     reached = [stage["reached"] for stage in funnel["stages"]]
     assert reached[0] == len(everybody)
     assert reached == sorted(reached, reverse=True)
-    flows = api.get("/v1/lifecycles/service-cycle/flows")["items"]
-    assert sum(flow["moves"] for flow in flows if flow["move"] == "enter") == len(everybody)
+
+    def entered() -> int:
+        flows = api.get("/v1/lifecycles/service-cycle/flows")["items"]
+        return sum(flow["moves"] for flow in flows if flow["move"] == "enter")
+
+    def touchpoints() -> int:
+        effort = api.get("/v1/lifecycles/service-cycle/effort")["stages"]
+        return sum(stage["outbound"] + stage["inbound"] for stage in effort)
+
+    api.wait("the flows are of everybody", lambda: entered() == len(everybody))
+    api.wait("the effort is of everything", lambda: touchpoints() == len(api.posted))
     effort = api.get("/v1/lifecycles/service-cycle/effort")["stages"]
-    assert sum(stage["outbound"] + stage["inbound"] for stage in effort) == len(api.posted)
     minutes = [one["properties"]["minutes"] for one in api.posted if "minutes" in one["properties"]]
     assert sum(stage["minutes"] for stage in effort) == sum(one for one in minutes if one == 20)

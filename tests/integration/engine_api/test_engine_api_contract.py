@@ -92,7 +92,7 @@ def test_every_route_answers_as_its_page_says(page: Any, path: str, data: st.Dat
     case = data.draw(page[path]["GET"].as_strategy())
     if case.path_parameters and data.draw(st.booleans()):
         case.path_parameters = {name: quote(str(data.draw(KNOWN[name])), safe="") for name in case.path_parameters}
-    case.call_and_validate(checks=CHECKS)
+    case.call_and_validate(checks=CHECKS, timeout=120)
 
 
 @pytest.mark.parametrize("path", POSTED)
@@ -104,7 +104,7 @@ def test_every_route_that_takes_a_definition_answers_as_its_page_says(
     case = data.draw(page[path]["POST"].as_strategy())
     if case.path_parameters and data.draw(st.booleans()):
         case.path_parameters = {name: quote(str(data.draw(KNOWN[name])), safe="") for name in case.path_parameters}
-    case.call_and_validate(checks=CHECKS)
+    case.call_and_validate(checks=CHECKS, timeout=120)
 
 
 def cursor(value: Any) -> str:
@@ -160,7 +160,7 @@ def test_an_id_may_hold_spaces_slashes_and_signs(api: ApiWorld) -> None:
 def test_tokens_are_asked_for_where_they_are_configured(api: ApiWorld) -> None:
     with api.serve("guarded", TOUCHLINE_API_TOKENS="secret") as guarded:
         guarded.wait_ready()
-        with httpx.Client(base_url=guarded.url, timeout=30, trust_env=False) as client:
+        with httpx.Client(base_url=guarded.url, timeout=60, trust_env=False) as client:
             for path in ("/", "/v1/lifecycles", "/v1/customers/c-1", "/v1/top-customers", "/v1/stage-changes/stream"):
                 answer = client.get(path)
                 assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json"), path

@@ -64,7 +64,7 @@ def change(api: ApiWorld) -> None:
     # From now on they are the customer's.
     api.posted[already:] = [*late, *(one | {"customer_id": "c-61"} for one in visits), link]
     gone = "c-63"
-    receipt = httpx.delete(f"{api.engine.url}/v1/customers/{gone}", timeout=30, trust_env=False)
+    receipt = httpx.delete(f"{api.engine.url}/v1/customers/{gone}", timeout=60, trust_env=False)
     assert receipt.status_code == 202, receipt.text
     api.posted[:] = [one for one in api.posted if one["customer_id"] != gone]
     api.wait(

@@ -23,7 +23,7 @@ def simulate(api: ApiWorld, file: Path, **more: str) -> subprocess.CompletedProc
         env=inherited | api.environment | more,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

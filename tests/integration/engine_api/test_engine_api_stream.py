@@ -37,7 +37,7 @@ def events(lines: Iterator[str]) -> Iterator[Event]:
 def following(url: str, headers: dict[str, str] | None = None, **parameters: str) -> Iterator[Iterator[str]]:
     """A stream's lines, once it follows."""
     with httpx.stream(
-        "GET", f"{url}/v1/stage-changes/stream", params=parameters, headers=headers, timeout=30, trust_env=False
+        "GET", f"{url}/v1/stage-changes/stream", params=parameters, headers=headers, timeout=180, trust_env=False
     ) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
@@ -93,7 +93,7 @@ def test_from_the_beginning_it_tells_everything_of_a_customer_in_order(api: ApiW
 def test_a_place_that_no_stream_named_is_the_callers_mistake(api: ApiWorld) -> None:
     for index in ("garbage", "0", "0:1:2", "-1:0", "0:-1", "9" * 5000 + ":1"):
         answer = httpx.get(
-            f"{api.engine.url}/v1/stage-changes/stream", headers={"Last-Event-ID": index}, timeout=30, trust_env=False
+            f"{api.engine.url}/v1/stage-changes/stream", headers={"Last-Event-ID": index}, timeout=60, trust_env=False
         )
         assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json"), index
 
@@ -104,5 +104,5 @@ def test_an_open_stream_does_not_hold_up_the_end(api: ApiWorld) -> None:
     with following(service.url) as lines:
         began = time.monotonic()
         assert service.terminate() == 0
-        assert time.monotonic() - began < 10, "the shutdown's patience is 25 s: the stream did not end by itself"
+        assert time.monotonic() - began < 20, "the shutdown's patience is 25 s: the stream did not end by itself"
         assert list(lines) == [""]

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from touchline_devstack.processes import Service, command
 from touchline_schemas.identity import keys_of
 from touchline_schemas.times import to_wire
 from touchline_schemas.touchpoint_types import meaning_of
+
+from tests.support.waiting import wait_for
 
 LIFECYCLES = ("reach-to-loyalty", "service-cycle")
 CUSTOMERS = 150
@@ -104,7 +105,7 @@ class ApiWorld:
         }
         arguments = [command("touchline-stage-engine"), "run"]
         with Service("engine", arguments, environment=environment, logs=folder) as engine:
-            engine.wait_ready(120)
+            engine.wait_ready()
             world = cls(environment, folder, engine)
             world.post(lives(random.Random(7), datetime.now(UTC)))
             world.wait(
@@ -159,7 +160,7 @@ class ApiWorld:
 
     def ask(self, path: str, **parameters: Any) -> httpx.Response:
         """GET, whatever the answer."""
-        return httpx.get(self.engine.url + path, params=parameters or None, timeout=30, trust_env=False)
+        return httpx.get(self.engine.url + path, params=parameters or None, timeout=60, trust_env=False)
 
     def get(self, path: str, **parameters: Any) -> Any:
         """GET of something that is there, or is being computed."""
@@ -177,11 +178,7 @@ class ApiWorld:
 
     def wait(self, what: str, condition: Callable[[], Any], timeout: float = 60) -> Any:
         """Wait until a condition gives something true; what it gave."""
-        deadline = time.monotonic() + timeout
-        while not (found := condition()):
-            assert time.monotonic() < deadline, f"gave up waiting until {what}\n{self.engine.log_text()[-3000:]}"
-            time.sleep(0.1)
-        return found
+        return wait_for(condition, what, timeout, seen=lambda: self.engine.log_text()[-3000:])
 
 
 def key_of(data: dict[str, Any]) -> str:

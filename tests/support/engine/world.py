@@ -110,7 +110,7 @@ class Process:
 
     async def ready(self) -> None:
         """Wait until it says that it can do its work."""
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
 
             async def answer() -> bool:
                 assert self.popen.poll() is None, self.log.read_text()
@@ -131,7 +131,7 @@ class Process:
 
     async def metric(self, name: str) -> float:
         """The sum of a metric's samples."""
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             text = (await client.get(f"http://127.0.0.1:{self.port}/metrics")).text
         return sum(
             float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))
@@ -203,7 +203,7 @@ class World:
             env=self.settings(**more),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
@@ -305,7 +305,7 @@ class World:
     async def get(self, path: str, process: Process | None = None) -> Any:
         """GET of the query API; None for 404."""
         process = process or self.processes[-1]
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             response = await client.get(f"http://127.0.0.1:{process.port}{path}")
         assert response.status_code in (200, 404), response.text
         return None if response.status_code == 404 else response.json()
@@ -319,6 +319,14 @@ class World:
             return await connection.fetch(query, *arguments)
         finally:
             await connection.close()
+
+    async def published(self) -> None:
+        """Wait until everything that is committed is on the topics: the outbox is empty."""
+
+        async def none_waits() -> bool:
+            return not await self.sql("SELECT 1 FROM outbox LIMIT 1")
+
+        await wait_until(none_waits, "everything is published")
 
     async def folded(self, number: int, timeout: float = TIMEOUT_SECONDS) -> None:
         """Wait until that many touchpoints were read, whatever became of them."""
