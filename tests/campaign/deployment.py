@@ -49,7 +49,7 @@ class Process:
             proxy.reset()
         if not self.service.is_running:
             self.service.start()
-        await asyncio.to_thread(self.service.wait_ready, 120)
+        await asyncio.to_thread(self.service.wait_ready)
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Deployment:
         else:
             query = "SELECT partition, epoch, owner_pid::text AS owner FROM {}.positions"
             query = query.format(schema("notifier", self.prefix))
-        connection = await asyncpg.connect(self.database_url, timeout=5)
+        connection = await asyncpg.connect(self.database_url, timeout=30)
         try:
             return {row["partition"]: (row["epoch"], row["owner"]) for row in await connection.fetch(query)}
         finally:

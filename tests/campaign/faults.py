@@ -132,7 +132,9 @@ class Faults:
         arrived = len(receiver.arrived)
         met = True
         try:
-            await wait_until(lambda: len(receiver.arrived) > arrived, seconds=_REACHED_WITHIN, interval=0.002)
+            await wait_until(
+                lambda: len(receiver.arrived) > arrived, seconds=_REACHED_WITHIN, interval=0.002, exact=True
+            )
         except AssertionError:
             met = False
         where = "between a delivery and its record" if met else "at random"

@@ -15,6 +15,7 @@ from touchline_checker.evidence import Evidence, Received, read_lines, read_play
 from touchline_checker.findings import Report
 
 from tests.campaign.deployment import PARTITIONS, Deployment
+from tests.support.waiting import patience
 
 LATE = 150_000_000
 """Timers fire late while everybody who could fire them is away: that long at most (microseconds)."""
@@ -22,7 +23,7 @@ LATE = 150_000_000
 
 async def settle(deployment: Deployment, seconds: float = 240) -> list[str]:
     """Wait until everything is read, published and delivered; what is left when time is up."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * patience()
     left = ["it was not asked yet"]
     while left and time.monotonic() < deadline:
         left = await unfinished(deployment.database_url, deployment.prefix, await _ends(deployment))

@@ -18,7 +18,7 @@ MAY_NAME_ADDRESSES = frozenset(("touchpoints.ndjson", "dead-letters.ndjson", "ac
 
 async def metrics_of(deployment: Deployment) -> dict[str, str]:
     """Process → its metrics page."""
-    async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
         return {
             f"metrics of {process.name}": (await client.get(f"{process.service.url}/metrics")).text
             for process in deployment.processes

@@ -18,6 +18,7 @@ from tests.campaign.faults import Faults
 from tests.campaign.judge import judge, settle
 from tests.campaign.leaks import leaks, metrics_of
 from tests.campaign.load import Load
+from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -76,8 +77,14 @@ async def play_round(
     engines: int = 3,
     notifiers: int = 2,
     servers: bool = True,
+    least: int = 0,
 ) -> Outcome:
-    """Play one round; its evidence and logs stay in ``folder``. ``servers``: Kafka and PostgreSQL fail, too."""
+    """Play one round; its evidence and logs stay in ``folder``.
+
+    Args:
+        servers: Kafka and PostgreSQL fail, too.
+        least: touchpoints that are accepted at least, and one fault that is made, however long that takes.
+    """
     prefix = f"r{seed}x{number}x{os.urandom(3).hex()}"
     began = time.monotonic()
     async with deployed(stack, prefix, folder, engines, notifiers) as deployment:
@@ -86,6 +93,12 @@ async def play_round(
         faults = Faults(deployment, seed * 1000 + number, servers=servers)
         loading, injecting = asyncio.create_task(load.run()), asyncio.create_task(faults.run())
         await asyncio.wait([loading, injecting], timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+        if least:
+            done = (loading, injecting)
+            await wait_until(
+                lambda: any(task.done() for task in done) or (load.accepted >= least and faults.counts),
+                f"{least} touchpoints are accepted and a fault is made",
+            )
         faults.stop()
         await injecting
         load.stop()

@@ -3,10 +3,8 @@
 import asyncio
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +22,8 @@ from touchline_devstack.settings import DevstackSettings
 from touchline_devstack.stack import Stack
 from touchline_runtime.config.env_vars import known_variables
 
-from tests.support.ports import free_port
+from tests.support.ports import answers, free_port
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy/compose.yaml"
@@ -143,21 +142,19 @@ def _container(runtime: KafkaRuntime, environment: dict[str, str], folder: Path,
     variables = {"PATH": os.environ["PATH"], **environment}
     setup = [*runtime.java("-Xmx256m"), "kafka.docker.KafkaDockerWrapper", "setup"]
     setup += [word for part in PARTS for word in (f"--{part}-configs-dir", str(folder / part))]
-    done = subprocess.run(setup, env=variables, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(setup, env=variables, capture_output=True, text=True, timeout=400, check=False)
     formatted_before = "already formatted" in done.stdout + done.stderr
     assert done.returncode == 0 or formatted_before, done.stdout + done.stderr
     start = [*runtime.java("-Xmx512m"), "kafka.Kafka", str(folder / "final/server.properties")]
     with (folder / "log").open("wb") as log:
         broker = subprocess.Popen(start, env=variables, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 90
-        while True:
+
+        def up() -> bool:
             assert broker.poll() is None, (folder / "log").read_text()
-            assert time.monotonic() < deadline, (folder / "log").read_text()
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
+            return answers(port)
+
+        wait_for(up, "the broker listens", 120, seen=(folder / "log").read_text)
         yield
     finally:
         broker.terminate()
@@ -195,7 +192,7 @@ async def _read(address: str) -> list[bytes | None]:
         where = TopicPartition("kept", 0)
         consumer.assign([where])
         await consumer.seek_to_beginning(where)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(180):
             found = await consumer.getone(where)
         return [found.value]
     finally:

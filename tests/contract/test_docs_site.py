@@ -36,7 +36,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "docs", folder / "docs")
     shutil.copy(ROOT / "zensical.toml", folder)
     command = [sys.executable, str(ROOT / "deploy/build_site.py"), str(folder)]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    built = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     return folder / CONFIGURATION["project"]["site_dir"]
 

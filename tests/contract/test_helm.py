@@ -33,7 +33,7 @@ def helm(*arguments: str) -> subprocess.CompletedProcess[str]:
         [path, *arguments, "--kube-version", f"{KUBERNETES}.0"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=400,
         check=False,
     )
 

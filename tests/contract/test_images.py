@@ -9,13 +9,14 @@ import re
 import secrets
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import httpx
 import pytest
 from touchline_devstack.processes import Service
 from touchline_devstack.stack import Stack
+
+from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "deploy/Dockerfile").read_text()
@@ -106,7 +107,7 @@ def test_a_service_starts_from_its_lock_in_an_empty_environment(
     with Service(service, [str(python.with_name(name)), *arguments], environment=environment, logs=tmp_path) as running:
         check = [str(python), "-m", "touchline_runtime.process.healthcheck"]
         _wait_alive(running, check)
-        assert httpx.get(f"{running.url}/healthz", trust_env=False).status_code == httpx.codes.OK
+        assert httpx.get(f"{running.url}/healthz", timeout=60, trust_env=False).status_code == httpx.codes.OK
         if service != "console":
             running.wait_ready()
     assert {file: file.stat().st_mtime_ns for file in packages.rglob("*")} == before, "wrote beside its own code"
@@ -118,11 +119,11 @@ def _port(running: Service) -> dict[str, str]:
 
 
 def _wait_alive(running: Service, check: list[str]) -> None:
-    deadline = time.monotonic() + 60
-    while subprocess.run(check, env=_port(running), check=False).returncode != 0:
+    def alive() -> bool:
         assert running.is_running, running.log_text()
-        assert time.monotonic() < deadline, running.log_text()
-        time.sleep(0.2)
+        return subprocess.run(check, env=_port(running), check=False).returncode == 0
+
+    wait_for(alive, "it is alive", 120, interval=0.2, seen=running.log_text)
 
 
 def _installed(service: str, folder: Path) -> Path:

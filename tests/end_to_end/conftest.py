@@ -57,5 +57,5 @@ async def deployment(
             running.enter_context(service)
         for service in services.values():
             await asyncio.to_thread(service.wait_ready)
-        async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
             yield Deployment(services, receiver, http, stack.kafka_bootstrap, topic_prefix, database_url)

@@ -20,6 +20,8 @@ from touchline_notifier.core.profiles.address_hashes import Hashes
 from touchline_runtime.config.settings import ServiceSettings
 from touchline_runtime.database.pools import migrate
 
+from tests.support.waiting import patience
+
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 
 WORKER = textwrap.dedent(
@@ -122,18 +124,18 @@ async def test_a_worker_frozen_before_it_has_sent_sends_nothing_on_waking(databa
     server = await asyncio.start_server(slow.handle, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, worker(database_url, port) as frozen:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 * patience()):
             await slow.waits.wait()
         frozen.send_signal(signal.SIGSTOP)
         async with worker(database_url, port):
             # After the lease, the other one takes the delivery over and sends it.
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(60 * patience()):
                 while slow.mails == 0:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             slow.answer.set()
             await asyncio.sleep(0.5)
             frozen.send_signal(signal.SIGCONT)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(60 * patience()):
                 await slow.first_closed.wait()
         assert frozen.returncode is None, "it lives on"
     assert slow.mails == 1

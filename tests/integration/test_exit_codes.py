@@ -36,7 +36,7 @@ async def test_a_service_that_is_told_to_stop_exits_with_code_0(
     name, *arguments = SERVICE_COMMANDS[service]
     running = Service("service", [command(name), *arguments], environment=environment, logs=tmp_path)
     with running:
-        async with httpx.AsyncClient(base_url=running.url, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=60, base_url=running.url, trust_env=False) as client:
 
             async def answers() -> bool:
                 assert running.is_running, running.log_text()
@@ -45,6 +45,6 @@ async def test_a_service_that_is_told_to_stop_exits_with_code_0(
                     return (await client.get("/healthz" if service == "console" else "/readyz")).is_success
                 return False
 
-            await wait_until(answers, "it has started", 90)
+            await wait_until(answers, "it has started")
         os.kill(running.pid, number)
         assert await asyncio.to_thread(running.wait_ended) == 0, running.log_text()

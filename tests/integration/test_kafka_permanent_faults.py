@@ -72,7 +72,7 @@ class Running:
         return Counter(line["event"] for line in lines)
 
     async def readiness(self) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False, timeout=20) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             return await client.get(f"{self.service.url}/readyz")
 
     async def says_why(self) -> bool:
@@ -136,7 +136,7 @@ async def refused(case: str, broker: SecureKafka, database_url: str, topic_prefi
     with running(name, broker, database_url, topic_prefix, folder) as process:
         log, service = process.log, process.service
         await wait_until(lambda: process.reports()[event], f"{case}: {event} is logged", 90, seen=log.read_text)
-        await wait_until(process.says_why, f"{case}: /readyz gives the reason", 30, seen=log.read_text)
+        await wait_until(process.says_why, f"{case}: /readyz gives the reason", seen=log.read_text)
         before, used = process.reports()[event], psutil.Process(service.pid).cpu_times().user
         await asyncio.sleep(12)
         assert service.is_running
@@ -183,6 +183,6 @@ async def withdrawn(
 
         await wait_until(blocked, f"{case}: it is logged", 90, seen=log.read_text)
         # A fault that is retried after 30 s: /readyz must not wait for the next try.
-        await wait_until(process.says_why, f"{case}: /readyz gives the reason", 20, seen=log.read_text)
+        await wait_until(process.says_why, f"{case}: /readyz gives the reason", 25, seen=log.read_text, exact=True)
         await broker.allow(name, withheld_rules(name, kind, resource), topic_prefix)
         await wait_until(process.ready, f"{case}: it goes on by itself", 90, seen=log.read_text)

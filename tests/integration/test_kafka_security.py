@@ -21,6 +21,7 @@ from touchline_runtime.kafka import clients as kafka
 from touchline_schemas.topics import TOPICS
 
 from tests.support.secure_kafka import USERS, SecureKafka, secure_kafka, untrusted
+from tests.support.waiting import patience, wait_until
 
 pytestmark = pytest.mark.stack
 ROOT = Path(__file__).parents[2]
@@ -151,18 +152,18 @@ async def test_the_services_work_with_the_access_lists_of_the_chart(
             services[name] = running.enter_context(Service(name, program, environment=environment, logs=tmp_path))
         for service in services.values():
             service.wait_ready()
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
             touchpoint = {"type": "signed_up", "customer_id": "c-1", "occurred_at": "2026-01-02T03:04:05Z"}
             posted = await http.post(
                 f"{services['ingest'].url}/v1/touchpoints", json=touchpoint, headers={"authorization": "Bearer key"}
             )
             assert posted.status_code == httpx.codes.ACCEPTED, posted.text
             address = f"{services['stage-engine'].url}/v1/customers/c-1"
-            for _ in range(600):
-                if (answer := await http.get(address)).status_code == httpx.codes.OK:
-                    break
-                await asyncio.sleep(0.1)
-            assert answer.status_code == httpx.codes.OK, answer.text
+
+            async def known() -> bool:
+                return (await http.get(address)).status_code == httpx.codes.OK
+
+            await wait_until(known, "the customer is known")
         fact = await first_record(broker, f"{topic_prefix}.stage-changes.v1")
         assert json.loads(fact)["customer_id"] == "c-1"
     logs = "".join((tmp_path / f"{name}.log").read_text() for name in ways)
@@ -185,7 +186,7 @@ async def first_record(broker: SecureKafka, topic: str) -> bytes:
         places = [TopicPartition(topic, number) for number in range(PARTITIONS)]
         consumer.assign(places)
         await consumer.seek_to_beginning(*places)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(60 * patience()):
             return bytes((await consumer.getone()).value)
     finally:
         await consumer.stop()

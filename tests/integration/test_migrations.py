@@ -37,7 +37,7 @@ RELEASES = {
 
 @pytest.fixture
 def settings(database_url: str) -> ServiceSettings:
-    return read_settings(ServiceSettings, database_url=database_url, startup_timeout_seconds=5)
+    return read_settings(ServiceSettings, database_url=database_url, startup_timeout_seconds=60)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Kind: topics whose acknowledged records may be lost with one broker, or can never be acknowledged."""
 
-import asyncio
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,9 +36,15 @@ async def checked(brokers: str, prefix: str, replicas: int, least: int | None) -
         await wait_until(both_known, "both brokers are registered", 60)
         config = {} if least is None else {"min.insync.replicas": str(least)}
         await admin.create_topics([NewTopic(name, 2, replicas, topic_configs=config)])
+
+        async def known() -> bool:
+            # Whichever broker is asked: ten answers in turn are from both.
+            answers = [(await admin.describe_topics([name]))[0]["error_code"] for _ in range(10)]
+            return not any(answers)
+
+        await wait_until(known, "both brokers know the topic")
     finally:
         await admin.close()
-    await asyncio.sleep(0.5)
     with structlog.testing.capture_logs() as logged:
         async with Admin(settings, "test") as ours:
             await ours.ensure_topics([WantedTopic(name, 2, {})])

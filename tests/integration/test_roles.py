@@ -64,12 +64,12 @@ def services(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     }
     try:
         for service in started.values():
-            service.wait_ready(180)
+            service.wait_ready()
         yield started
     finally:
         for service in started.values():
             if service.is_running:
-                service.terminate(20)
+                service.terminate()
         stack.drop_database("test_roles")
 
 
@@ -82,7 +82,7 @@ def routes(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
 
 @pytest.mark.parametrize("name", list(PROVE_THEMSELVES))
 def test_every_route_lets_every_role_do_what_it_may_and_nothing_else(services: dict[str, Service], name: str) -> None:
-    with httpx.Client(base_url=services[name].url, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=services[name].url, timeout=60, trust_env=False) as client:
         document = client.get("/openapi.json", headers={"Authorization": "Bearer viewer"}).json()
         tried = 0
         for method, path, operation in routes(document):
@@ -115,7 +115,7 @@ def test_every_route_lets_every_role_do_what_it_may_and_nothing_else(services: d
 
 
 def test_what_an_operator_changes_in_the_notifier_is_recorded(services: dict[str, Service]) -> None:
-    with httpx.Client(base_url=services["notifier"].url, timeout=30, trust_env=False) as client:
+    with httpx.Client(base_url=services["notifier"].url, timeout=60, trust_env=False) as client:
         operator = {"Authorization": "Bearer operator", "X-Request-Id": "ticket-17"}
         for sending, reason in ((False, "a wrong price"), (True, None)):
             assert client.put("/v1/sending", json={"sending": sending, "reason": reason}, headers=operator).is_success

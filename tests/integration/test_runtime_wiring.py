@@ -18,7 +18,7 @@ def settings(stack: Stack, database_url: str, topic_prefix: str) -> ServiceSetti
         kafka_bootstrap_servers=stack.kafka_bootstrap,
         database_url=database_url,
         topic_prefix=topic_prefix,
-        startup_timeout_seconds=5,
+        startup_timeout_seconds=60,
     )
 
 
@@ -57,7 +57,7 @@ async def test_a_consumer_never_jumps_silently_over_what_is_gone(settings: Servi
         consumer.assign([partition])
         consumer.seek(partition, 100)
         with pytest.raises(OffsetOutOfRangeError):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(120):
                 await consumer.getone()
 
 

@@ -43,7 +43,7 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         env={"PATH": "/usr/bin:/bin", "COLUMNS": "160"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
@@ -223,6 +223,7 @@ def test_the_page_draws_its_charts_and_asks_no_other_host(files: Path) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         with closing(browser):
             page = browser.new_page()
+            page.set_default_timeout(120_000)
             asked: list[str] = []
             complaints: list[str] = []
             page.on("request", lambda request: asked.append(request.url))

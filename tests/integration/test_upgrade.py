@@ -21,7 +21,7 @@ from touchline_devstack.stack import Stack
 from tests.support.monitoring import Watched, watched
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(280)]
+pytestmark = [pytest.mark.stack]
 
 PACKAGES = {
     "stage_engine": "touchline_stage_engine.migrations",

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from touchline_devstack.receivers import WebhookReceiver
 
 from tests.support.deployment import CALL, KEY, KIOSK, MOP, SECRET
 from tests.support.ports import free_port
+from tests.support.waiting import wait_for
 
 PARTITIONS = 4
 TOKEN = "a-token-of-the-operators"
@@ -48,7 +48,7 @@ class Watched:
         self.operations_ports = {name: free_port() for name in COMMANDS}
         self.services: dict[str, Service] = {}
         self._numbers = count()
-        self.http = httpx.Client(timeout=30, trust_env=False, headers={"authorization": f"Bearer {TOKEN}"})
+        self.http = httpx.Client(timeout=60, trust_env=False, headers={"authorization": f"Bearer {TOKEN}"})
 
     @property
     def targets(self) -> dict[str, int]:
@@ -81,7 +81,7 @@ class Watched:
             if not self.services[name].is_running:
                 self.services[name].start()
         for service in self.services.values():
-            service.wait_ready(120)
+            service.wait_ready()
 
     def another_engine(self) -> Service:
         """One more stage engine, ready; its /metrics are on its own port. The caller ends it."""
@@ -91,7 +91,7 @@ class Watched:
             environment=self.environment,
             logs=self.folder / "logs",
         )
-        return engine.start().wait_ready(60)
+        return engine.start().wait_ready()
 
     def stop_all(self) -> None:
         """Ask all to end, at the same time."""
@@ -138,12 +138,12 @@ class Watched:
 
     def get(self, service: str, path: str, **parameters: Any) -> Any:
         """The JSON of a service's API; what is being computed is waited for."""
-        deadline = time.monotonic() + 60
-        while True:
-            answer = self.http.get(self.services[service].url + path, params=parameters)
-            if answer.status_code != 202 or time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
+
+        def computed() -> httpx.Response | None:
+            found = self.http.get(self.services[service].url + path, params=parameters)
+            return found if found.status_code != httpx.codes.ACCEPTED else None
+
+        answer = wait_for(computed, f"{path} is computed")
         assert answer.status_code == 200, f"{path}: {answer.text}"
         return answer.json()
 

@@ -40,7 +40,7 @@ class Prometheus:
     def __init__(self, url: str, process: subprocess.Popen[bytes], targets: int) -> None:
         self._process = process
         self._targets = targets
-        self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=20, trust_env=False)
+        self._http = httpx.Client(base_url=f"{url}/api/v1", timeout=60, trust_env=False)
 
     def close(self) -> None:
         """Close the connections to it."""

@@ -24,6 +24,7 @@ from touchline_devstack.progress import Silent
 from touchline_devstack.settings import DevstackSettings
 
 from tests.support.ports import answers, free_port
+from tests.support.waiting import wait_for
 
 RESOURCES = {"topic": 2, "group": 3, "cluster": 4, "transactionalId": 5}
 PATTERNS = {"literal": 3, "prefix": 4}
@@ -140,11 +141,12 @@ def secure_kafka(folder: Path) -> Iterator[SecureKafka]:
     with (folder / "kafka.log").open("wb") as log:
         broker = subprocess.Popen([*runtime.java("-Xmx512m"), "kafka.Kafka", str(properties)], stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 90
-        while not all(answers(port) for port in (internal, sasl, mutual)):
+
+        def up() -> bool:
             assert broker.poll() is None, (folder / "kafka.log").read_text()
-            assert time.monotonic() < deadline, (folder / "kafka.log").read_text()
-            time.sleep(0.1)
+            return all(answers(port) for port in (internal, sasl, mutual))
+
+        wait_for(up, "the broker listens", 120, seen=(folder / "kafka.log").read_text)
         yield SecureKafka(
             f"127.0.0.1:{internal}", f"127.0.0.1:{sasl}", f"127.0.0.1:{mutual}", folder / "ca.pem",
             folder / "client.pem", f"http://127.0.0.1:{tokens.server_port}/token",
@@ -170,7 +172,7 @@ def _format(runtime: KafkaRuntime, properties: Path) -> None:
     for name, password in USERS.items():
         for mechanism in ("SCRAM-SHA-512", "SCRAM-SHA-256"):
             command += ["--add-scram", f"{mechanism}=[name={name},password={password}]"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

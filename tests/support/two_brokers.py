@@ -1,7 +1,6 @@
 """Two real brokers of one cluster, whose default of min.insync.replicas is 2."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from touchline_devstack.progress import Silent
 from touchline_devstack.settings import DevstackSettings
 
 from tests.support.ports import answers, free_port
+from tests.support.waiting import wait_for
 
 
 @contextmanager
@@ -30,19 +30,20 @@ def two_brokers(folder: Path) -> Iterator[str]:
             properties.write_text(_properties(own, number, port, controller))
             command = [*runtime.java("-Xmx256m"), "kafka.tools.StorageTool", "format", "--config", str(properties)]
             done = subprocess.run(
-                [*command, "--cluster-id=5L6g3nShT-eMCtK--X86sw"], capture_output=True, text=True, timeout=120,
+                [*command, "--cluster-id=5L6g3nShT-eMCtK--X86sw"], capture_output=True, text=True, timeout=400,
                 check=False,
             )  # fmt: skip
             assert done.returncode == 0, done.stdout + done.stderr
             with (own / "kafka.log").open("wb") as log:
                 start = [*runtime.java("-Xmx384m"), "kafka.Kafka", str(properties)]
                 brokers.append(subprocess.Popen(start, stdout=log, stderr=log))
-        deadline = time.monotonic() + 120
-        while not all(answers(port) for port in ports):
+
+        def up() -> bool:
             for number, broker in enumerate(brokers, start=1):
                 assert broker.poll() is None, (folder / str(number) / "kafka.log").read_text()
-            assert time.monotonic() < deadline, "the brokers did not come up"
-            time.sleep(0.1)
+            return all(answers(port) for port in ports)
+
+        wait_for(up, "the brokers listen", 120)
         yield ",".join(f"127.0.0.1:{port}" for port in ports)
     finally:
         for broker in reversed(brokers):

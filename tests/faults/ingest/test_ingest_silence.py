@@ -25,7 +25,7 @@ def touchpoint(number: int) -> dict[str, Any]:
 
 async def post(client: httpx.AsyncClient, number: int) -> httpx.Response:
     return await client.post(
-        "/v1/touchpoints", json=touchpoint(number), headers={"Authorization": f"Bearer {KEY}"}, timeout=30
+        "/v1/touchpoints", json=touchpoint(number), headers={"Authorization": f"Bearer {KEY}"}, timeout=60
     )
 
 
@@ -38,7 +38,7 @@ async def test_a_broker_that_stops_is_reported_within_the_limit_and_ingest_recov
     if broker is None:
         pytest.skip("this Kafka is not a process of ours: run on the embedded stack")
     service = ingest_service.start().wait_ready()
-    async with httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=service.url, trust_env=False, timeout=30) as client:
         assert (await post(client, 0)).status_code == 202
         os.kill(broker, signal.SIGSTOP)
         try:
@@ -52,8 +52,9 @@ async def test_a_broker_that_stops_is_reported_within_the_limit_and_ingest_recov
                 response = await client.get("/readyz")
                 return response.json()["checks"] if response.status_code == 503 else None
 
-            checks = await wait_until(reason, "it says that it is not ready", 20)
-            assert time.monotonic() - began < 20
+            # STALL_SECONDS is 4 here; aiokafka alone would wait for 40.
+            checks = await wait_until(reason, "it says that it is not ready", 30, exact=True)
+            assert time.monotonic() - began < 35
             assert checks["kafka"] != "ok", checks
             assert (await client.get("/healthz")).status_code == 200
         finally:
@@ -62,11 +63,11 @@ async def test_a_broker_that_stops_is_reported_within_the_limit_and_ingest_recov
         async def accepted() -> bool:
             return (await post(client, 20)).status_code == 202
 
-        await wait_until(accepted, "touchpoints are accepted again", 60)
+        await wait_until(accepted, "touchpoints are accepted again")
 
         async def ready() -> bool:
             return (await client.get("/readyz")).status_code == 200
 
-        await wait_until(ready, "it is ready again", 30)
+        await wait_until(ready, "it is ready again")
     found = {one["id"] for one in await stored(stack.kafka_bootstrap, topic_prefix)}
     assert {"t-0", "t-20"} <= found

@@ -23,7 +23,7 @@ async def post(world: World, customers: range, facts: list[str]) -> None:
 
 
 async def says_that_it_can_not_work(process: Process) -> bool:
-    async with httpx.AsyncClient(timeout=5) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         alive = await client.get(f"{process.url}/healthz")
         ready = await client.get(f"{process.url}/readyz")
     return alive.status_code == 200 and ready.status_code == 503

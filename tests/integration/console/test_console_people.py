@@ -14,9 +14,6 @@ from tests.support.console.world import IDS, ConsoleWorld
 pytestmark = [pytest.mark.stack, pytest.mark.browser]
 
 
-expect.set_options(timeout=60_000)
-
-
 def test_a_stage_is_set_and_an_address_suppressed_and_lifted(look: Look, world: ConsoleWorld) -> None:
     with look.page("/customers/c-12?lifecycle=service-cycle"):
         page = look.now
@@ -52,11 +49,11 @@ def test_everything_is_exported_whatever_the_id_holds(look: Look, world: Console
         assert look.now.evaluate("document.documentElement.scrollWidth") <= 390
         address = look.now.get_by_role("link", name="Export as JSON").get_attribute("href")
         page = look.now.get_by_role("link", name="Export as a page").get_attribute("href")
-    found = httpx.get(world.console + str(address), timeout=30).json()
+    found = httpx.get(world.console + str(address), timeout=60).json()
     assert found["stage_engine"]["customer_id"] == IDS[kind]
     assert len(found["stage_engine"]["touchpoints"]) == 3
     assert found["notifier"]["customer_id"] == IDS[kind]
-    readable = httpx.get(world.console + str(page), timeout=30)
+    readable = httpx.get(world.console + str(page), timeout=60)
     assert readable.headers["content-disposition"] == 'attachment; filename="customer.html"'
     assert re.findall(r"<(script|img|b)\b", readable.text) == []
 
@@ -77,6 +74,6 @@ def test_a_customer_is_erased_after_a_typed_confirmation(look: Look, world: Cons
                 expect(page.get_by_role("heading", name="Not erased")).to_be_visible()
                 assert world.ask("engine", "/v1/customers/erase-me") is not None
                 page.goto(f"{world.console}/customers/erase-me")
-        expect(page.get_by_role("heading", name="Erased")).to_be_visible(timeout=60_000)
+        expect(page.get_by_role("heading", name="Erased")).to_be_visible()
         assert look.accessibility() == []
     assert world.ask("engine", "/v1/customers/erase-me") is None

@@ -21,9 +21,9 @@ NOWHERE = "http://127.0.0.1:9"
 def console(world: ConsoleWorld, name: str, **environment: str) -> Iterator[Service]:
     service = world.another_console(name, **environment)
     try:
-        yield service.wait_ready(60)
+        yield service.wait_ready()
     finally:
-        service.terminate(20)
+        service.terminate()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_customer_without_the_engine_is_a_clear_503(world: ConsoleWorld, brows
 
 
 def client(service: Service) -> httpx.Client:
-    return httpx.Client(base_url=service.url, timeout=30, trust_env=False)
+    return httpx.Client(base_url=service.url, timeout=60, trust_env=False)
 
 
 def test_people_sign_in_with_a_token_and_out_again(world: ConsoleWorld) -> None:
@@ -114,11 +114,11 @@ def test_roles_allow_and_forbid_and_a_token_that_is_taken_away_ends_its_sessions
         assert http.post("/sending", data={"on": "0"}).status_code == 403
         other = hashlib.sha256(b"bob-token-123456").hexdigest()
         file.write_text(f"tokens: [{{name: bob, role: operator, token_sha256: {other}}}]")
-        world.wait("the session ends with the token", lambda: http.get("/operations").status_code == 303, 30)
+        world.wait("the session ends with the token", lambda: http.get("/operations").status_code == 303)
 
 
 def test_other_sites_change_nothing(world: ConsoleWorld) -> None:
-    with httpx.Client(base_url=world.console, timeout=30, trust_env=False) as http:
+    with httpx.Client(base_url=world.console, timeout=60, trust_env=False) as http:
         for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
             assert http.post("/sending", data={"on": "0"}, headers=headers).status_code == 403
         assert http.get("/", headers={"Host": "evil.example"}).status_code == 421

@@ -28,6 +28,10 @@ from tests.support.waiting import wait_until
 # One browser for all: starting it takes longer than a test.
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
+# On a busy machine a page may take long; a test that passes does not wait for it.
+MILLISECONDS = 120_000
+expect.set_options(timeout=MILLISECONDS)
+
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 KEY = "key-of-the-page"
 API_KEY = "key-of-the-shop"
@@ -112,6 +116,7 @@ async def chromium() -> AsyncIterator[Browser]:
 async def browser(chromium: Browser) -> AsyncIterator[BrowserContext]:
     """A visitor of their own: cookies and storage are empty."""
     context = await chromium.new_context()
+    context.set_default_timeout(MILLISECONDS)
     yield context
     await context.close()
 

@@ -10,6 +10,7 @@ from touchline_schemas.partitions import partition_of
 from touchline_schemas.topics import DEAD_LETTERS, TOUCHPOINTS
 
 from tests.support.ingest.published import OnKafka, Published
+from tests.support.waiting import wait_until
 
 
 def records(count: int, key: str = "c", size: int = 10) -> list[Record]:
@@ -75,13 +76,14 @@ async def test_a_caller_that_gives_up_leaves_no_room_taken(published: Published)
         # RequestRejection while what an earlier one handed over is still on its way: that is room well taken.
         with pytest.raises((asyncio.CancelledError, Overloaded)):
             await task
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                assert (await published.publisher.publish(TOUCHPOINTS, records(450))).complete
-                break
-            except Overloaded:
-                await asyncio.sleep(0.05)
+
+    async def taken() -> bool:
+        try:
+            return (await published.publisher.publish(TOUCHPOINTS, records(450))).complete
+        except Overloaded:
+            return False
+
+    await wait_until(taken, "there is room again")
 
 
 @pytest.mark.parametrize("published", [pytest.param("kafka", marks=pytest.mark.stack)], indirect=True)
@@ -116,8 +118,6 @@ async def test_on_kafka_an_acknowledged_record_does_not_wait_for_the_cyclic_coll
         for _ in range(3):
             assert (await published.publisher.publish(TOUCHPOINTS, records(100))).complete
         # The lanes' tasks end on a later turn of the loop.
-        async with asyncio.timeout(5):
-            while alive() > before:  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0.01)
+        await wait_until(lambda: alive() <= before, "the records are gone", seen=alive)
     finally:
         gc.enable()

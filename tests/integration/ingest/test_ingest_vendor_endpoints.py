@@ -14,6 +14,7 @@ from touchline_ingest.core.access.keys import key_hash
 
 from tests.support.ingest.live_routes import LiveIngest, live_ingest
 from tests.support.ingest.vendor_requests import PUBLIC_URL, VENDORS, Delivery, Vendor, amazon
+from tests.support.waiting import wait_until
 
 every_vendor = pytest.mark.parametrize("vendor", VENDORS, ids=lambda vendor: vendor.name)
 KEY = "key-of-the-shop"
@@ -43,7 +44,7 @@ def ingest(two: tuple[LiveIngest, LiveIngest]) -> LiveIngest:
 
 
 async def post(ingest: LiveIngest, vendor: Vendor, delivery: Delivery) -> httpx.Response:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
         return await client.post(
             f"{ingest.url}/v1/webhooks/{vendor.name}", content=delivery.body, headers=delivery.headers
         )
@@ -105,10 +106,12 @@ async def test_segments_python_library_is_served_and_waits_when_it_is_told_to(in
     await asyncio.to_thread(use, KEY, True, 2)
     ingest.publisher.go_away()
     away = asyncio.create_task(asyncio.to_thread(use, KEY, True, 3))
-    async with httpx.AsyncClient(trust_env=False) as client:
-        async with asyncio.timeout(20):
-            while 'door="segment",status="503"' not in (await client.get(f"{ingest.url}/metrics")).text:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
+
+        async def refused() -> bool:
+            return 'door="segment",status="503"' in (await client.get(f"{ingest.url}/metrics")).text
+
+        await wait_until(refused, "a request was answered with 503", interval=0.02)
     ingest.publisher.come_back()
     await away
     # Three at once and then two a second: the second batch has to wait.

@@ -64,7 +64,7 @@ async def test_a_test_mail_goes_to_the_named_address_alone_and_counts_for_nothin
         assert mail.message["List-Unsubscribe"] is None
         assert f"Or not: {process.url}/v1/unsubscribe/test" in mail.text
         assert "ada@example.org" not in mail.raw.decode()
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             assert (await client.post(f"{process.url}/v1/unsubscribe/test")).status_code == 404
         assert (await call(process, "GET", "/v1/profiles/c-1")).json()["consent"] == {}
         await nothing_counts(world)

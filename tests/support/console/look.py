@@ -51,6 +51,7 @@ class Look:
             context.add_cookies(cookies)
         try:
             self._said, self._foreign = [], []
+            context.set_default_timeout(120_000)
             page = context.new_page()
             page.on("console", self._heard)
             page.on("pageerror", lambda error: self._said.append(str(error)))
@@ -68,11 +69,11 @@ class Look:
 
     def _await_parts(self, page: Page) -> None:
         """Wait until everything that loads by itself is there; a page's policy forbids Playwright's own waiting."""
-        for _ in range(600):
+        for _ in range(1800):
             if not page.evaluate(_STILL_LOADING):
                 return
             page.wait_for_timeout(100)
-        raise AssertionError("parts of the page did not load within a minute")
+        raise AssertionError("parts of the page did not load within three minutes")
 
     @property
     def now(self) -> Page:

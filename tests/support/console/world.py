@@ -1,7 +1,6 @@
 """What the console's tests look at: the three services on the real stack, a console, and customers worth looking at."""
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,6 +9,8 @@ from typing import Any
 
 import httpx
 from touchline_devstack.processes import Service, command
+
+from tests.support.waiting import wait_for
 
 KEY = "a-write-key-of-the-tests"
 HOSTILE = {
@@ -95,13 +96,13 @@ class ConsoleWorld:
             ):
                 world.services[name] = world.start(name, *arguments)
             for service in world.services.values():
-                service.wait_ready(180)
-            world.services["console"] = world.another_console("console").wait_ready(60)
+                service.wait_ready()
+            world.services["console"] = world.another_console("console").wait_ready()
             yield world
         finally:
             for service in reversed(world.services.values()):
                 if service.is_running:
-                    service.terminate(20)
+                    service.terminate()
 
     def start(self, name: str, program: str, *arguments: str, **more: str) -> Service:
         """One more process."""
@@ -122,22 +123,18 @@ class ConsoleWorld:
             self.services["ingest"].url + "/v1/touchpoints",
             json=touchpoints,
             headers={"Authorization": f"Bearer {KEY}"},
-            timeout=30,
+            timeout=60,
             trust_env=False,
         )
 
     def ask(self, service: str, path: str, **parameters: Any) -> Any:
         """The JSON of a service's API; None while it is computing or unknown."""
-        answer = httpx.get(self.services[service].url + path, params=parameters, timeout=30, trust_env=False)
+        answer = httpx.get(self.services[service].url + path, params=parameters, timeout=60, trust_env=False)
         return answer.json() if answer.status_code == 200 else None
 
     def wait(self, what: str, condition: Callable[[], Any], seconds: float = 120) -> Any:
         """Wait until a condition gives something true; what it gave."""
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < deadline, f"gave up waiting until {what}"
-            time.sleep(0.2)
-        return found
+        return wait_for(condition, what, seconds, interval=0.2)
 
     def fill(self) -> None:
         """Post everybody's touchpoints, and wait until the list of customers has them."""

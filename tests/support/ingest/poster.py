@@ -30,7 +30,7 @@ class Poster:
         self._stop = asyncio.Event()
 
     async def __aenter__(self) -> "Poster":
-        self._client = httpx.AsyncClient(timeout=30, trust_env=False, headers={"authorization": f"Bearer {KEY}"})
+        self._client = httpx.AsyncClient(timeout=60, trust_env=False, headers={"authorization": f"Bearer {KEY}"})
         self._tasks = [asyncio.create_task(self._post(hand)) for hand in range(self._hands)]
         return self
 

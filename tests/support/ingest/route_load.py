@@ -100,7 +100,7 @@ class RouteLoad:
 
     async def __aenter__(self) -> "RouteLoad":
         limits = httpx.Limits(max_connections=None)
-        self._client = httpx.AsyncClient(timeout=30, trust_env=False, limits=limits)
+        self._client = httpx.AsyncClient(timeout=60, trust_env=False, limits=limits)
         self._tasks = []
         for make in (*TO_TOUCHPOINTS, *TO_DEAD_LETTERS):
             self.promised[make.__name__] = []

@@ -38,11 +38,13 @@ async def client(proxy: TcpProxy) -> AsyncIterator[tuple[asyncio.StreamReader, a
         await writer.wait_closed()
 
 
-async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes) -> bytes | None:
-    """The answer; None: nothing comes; empty: the connection ended."""
+async def ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes, seconds: float = 60
+) -> bytes | None:
+    """The answer; None: nothing comes within so many seconds; empty: the connection ended."""
     try:
         writer.write(data)
-        async with asyncio.timeout(0.3):
+        async with asyncio.timeout(seconds):
             return await reader.read(65_536)
     except TimeoutError:
         return None
@@ -56,11 +58,11 @@ async def test_it_passes_everything_until_it_is_told_otherwise() -> None:
             assert await ask(*one, b"hello") == b"hello"
             assert await ask(*unused, b"hello") == b"hello"
             proxy.forget()
-            assert await ask(*one, b"hello") is None
+            assert await ask(*one, b"hello", seconds=0.3) is None
         async with client(proxy) as two:
             assert await ask(*two, b"again") == b"again"
             proxy.black_hole = True
-            assert await ask(*two, b"lost") is None
+            assert await ask(*two, b"lost", seconds=0.3) is None
             proxy.black_hole = False
             proxy.reset()
             assert await ask(*two, b"lost") == b""
@@ -78,7 +80,7 @@ async def test_a_statement_is_stopped_before_the_server_has_it_or_before_its_ans
         stop = proxy.breakpoint = Breakpoint(statement("COMMIT"), how)
         assert await ask(*one, b"Q\x00\x00\x00\x0bBEGIN;\x00") is not None
         assert not stop.reached.is_set()
-        assert await ask(*one, commit) is None
+        assert await ask(*one, commit, seconds=0.3) is None
         assert stop.reached.is_set()
         assert (commit in seen) is arrives
 
@@ -90,7 +92,7 @@ async def test_a_prepared_statement_is_known_by_its_name() -> None:
     async with echo() as (port, seen), TcpProxy("127.0.0.1", port).serve() as proxy, client(proxy) as one:
         proxy.breakpoint = Breakpoint(statement("DELETE FROM outbox"), "before")
         assert await ask(*one, parse) == parse
-        assert await ask(*one, bind) is None
+        assert await ask(*one, bind, seconds=0.3) is None
         assert seen == [parse]
 
 
@@ -104,4 +106,4 @@ async def test_kafkas_frames_come_whole_and_name_the_proxy_as_the_broker() -> No
         assert await ask(*one, frame(3, port)) == frame(3, proxy.port)
         proxy.breakpoint = Breakpoint(kafka_request(26), "before")
         assert await ask(*one, frame(0, port)) == frame(0, proxy.port)
-        assert await ask(*one, frame(26, port)) is None
+        assert await ask(*one, frame(26, port), seconds=0.3) is None

@@ -60,5 +60,5 @@ async def test_the_component_collects_at_once_and_stops_when_told() -> None:
     await asyncio.sleep(0)
     assert gone() is None
     stopping.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await running

@@ -66,8 +66,8 @@ def test_what_was_accepted_is_finished_before_the_components_stop() -> None:
         )  # fmt: skip
         assert process.stdout.readline() == "accepted\n"
         process.send_signal(signal.SIGTERM)
-        answered, _ = request.communicate(timeout=10)
-        rest, _ = process.communicate(timeout=10)
+        answered, _ = request.communicate(timeout=180)
+        rest, _ = process.communicate(timeout=180)
     assert "finished" in answered
     assert rest == "drained\n"
     assert process.returncode == 0
@@ -75,7 +75,7 @@ def test_what_was_accepted_is_finished_before_the_components_stop() -> None:
 
 def test_a_component_that_breaks_ends_the_process_with_a_code_and_a_log_line() -> None:
     with start("fail") as process:
-        _, logged = process.communicate(timeout=20)
+        _, logged = process.communicate(timeout=180)
     assert process.returncode == 1
     assert '"event":"component_ended"' in logged
     assert "the worker broke" in logged
@@ -86,7 +86,7 @@ def test_a_port_in_use_is_said_without_a_traceback() -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         with start(port=other.getsockname()[1]) as process:
-            _, message = process.communicate(timeout=20)
+            _, message = process.communicate(timeout=180)
     assert process.returncode == 2
     assert "is in use by another process" in message
     assert "TOUCHLINE_HTTP_PORT" in message
@@ -97,10 +97,10 @@ def test_it_serves_health_from_the_start() -> None:
     with start() as process:
         assert process.stdout is not None
         port = int(process.stdout.readline())
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=180) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=10)
+        process.communicate(timeout=180)
     assert process.returncode == 0
 
 

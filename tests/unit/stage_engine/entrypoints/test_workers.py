@@ -31,7 +31,7 @@ async def test_one_that_ends_is_started_again_and_stopped_when_told(sock: socket
     )
     stopping = asyncio.Event()
     running = asyncio.create_task(Workers([Worker(0, script(text), sock)]).run(stopping))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while not starts.exists() or len(starts.read_text()) < 2:  # noqa: ASYNC110  (another process's file)
             await asyncio.sleep(0.05)
         stopping.set()
