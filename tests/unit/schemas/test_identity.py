@@ -1,6 +1,10 @@
 """Keys: what a touchpoint is filed under."""
 
-from touchline_schemas.identity import is_known, keys_of, rank
+import idna
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from touchline_schemas.identity import is_known, keys_of, normalise_email, rank
 
 
 def keys(**given: str) -> list[str]:
@@ -16,6 +20,52 @@ def test_the_first_present_of_the_four_is_the_key() -> None:
 
 def test_two_spellings_of_one_address_are_one_key() -> None:
     assert keys(email="  Ada@Example.ORG ") == keys(email="ada@example.org")
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        "ada@bücher.example", "ADA@BÜCHER.example", "ada@xn--bcher-kva.example", "Ada@XN--BCHER-KVA.Example",
+        "ada@bu\u0308cher.example", "ada@bücher.example.", "ada@bücher\u3002example", " ada@ｂücher.example ",
+    ],
+)  # fmt: skip
+def test_two_spellings_of_one_domain_are_one_key(spelling: str) -> None:
+    assert keys(email=spelling) == ["email:ada@bücher.example"]
+    assert keys(customer_id=f"email:{spelling}") == ["email:ada@bücher.example"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("ada@straße.example", "ada@strasse.example"),  # two domains since IDNA 2008
+        ("ada@bücher.example", "ada@bucher.example"),
+        ("Ädä@example.org", "ada@example.org"),
+        ("bücher@example.org", "xn--bcher-kva@example.org"),  # before the @ nothing is encoded
+    ],
+)
+def test_two_domains_or_mailboxes_are_two_keys(one: str, other: str) -> None:
+    assert keys(email=one) != keys(email=other)
+
+
+labels = st.text(st.characters(categories=["Ll", "Lo", "Nd"], max_codepoint=0x2FFF), min_size=1, max_size=12)
+
+
+@given(labels)
+def test_a_domain_and_its_form_for_the_network_are_one_key(label: str) -> None:
+    try:
+        ascii_form = idna.encode(label, uts46=True).decode()
+    except idna.IDNAError:
+        assume(False)
+    assert normalise_email(f"a@{ascii_form}.example") == normalise_email(f"a@{label}.example")
+
+
+@given(st.text(max_size=40))
+def test_normalising_an_address_again_changes_nothing_and_makes_it_no_longer(text: str) -> None:
+    for address in (f"a@{text}", f"a@xn--{text}", text):
+        once = normalise_email(address)
+        assert normalise_email(once) == once
+        assert len(once) <= 254
+        assert once.count("@") == address.strip().lower().count("@")
 
 
 def test_a_customer_id_with_a_prefix_is_read_as_that_key() -> None:

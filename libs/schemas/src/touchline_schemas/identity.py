@@ -6,24 +6,32 @@ A customer is known by up to four identifiers. The key is the first present of `
     customer_id   "c-17"              c-17
     anonymous_id  "a1b2"              anon:a1b2
     email         " Ada@Example.org"  email:ada@example.org
+    email         "ada@xn--bcher-kva.example"  email:ada@bücher.example
     external_id   "deal-9" of "crm"   ext:crm:deal-9
 
 A ``customer_id`` that begins with such a prefix is read as that key. A key without a prefix is a *known* customer.
 An identifier whose value is a placeholder (see ``placeholders.py``) is no key: the next one present is.
 """
 
+from touchline_schemas.email_domains import normalise_domain
 from touchline_schemas.placeholders import is_placeholder, is_placeholder_email
 
 ANONYMOUS = "anon:"
 EMAIL = "email:"
 EXTERNAL = "ext:"
 
+MAX_EMAIL = 254
+"""Characters of an address."""
+
 _RANK = {ANONYMOUS: 1, EMAIL: 2, EXTERNAL: 3}
 
 
 def normalise_email(email: str) -> str:
-    """Trimmed and lower-cased: two spellings of one address are one customer."""
-    return email.strip().lower()
+    """Trimmed and lower-cased, the domain in its one spelling: two spellings of one address are one customer."""
+    address = email.strip().lower()
+    local, at, domain = address.rpartition("@")
+    found = f"{local}@{normalise_domain(domain)}" if at else address
+    return found if len(found) <= max(MAX_EMAIL, len(address)) else address
 
 
 def prefix_of(key: str) -> str | None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from touchline_schemas.identity import ANONYMOUS, EMAIL, EXTERNAL, is_placeholder_key
+from touchline_schemas.identity import ANONYMOUS, EMAIL, EXTERNAL, is_placeholder_key, normalise_email
 from touchline_schemas.placeholders import is_placeholder, is_placeholder_email
 from touchline_schemas.touchpoint import MAX_DEPTH, MAX_ID, MAX_KEY
 
@@ -152,5 +152,5 @@ def _is_plain_email(value: Any) -> bool:
         and len(value) <= _MAX_EMAIL
         and value.isprintable()
         and _EMAIL(value) is not None
-        and value == value.lower()
+        and value == normalise_email(value)
     )

@@ -34,6 +34,10 @@ def test_the_span_of_a_prefix_holds_what_begins_with_it_and_nothing_else(prefix:
     assert (prefix <= other < after_prefix(prefix)) == other.startswith(prefix)
 
 
+def test_an_address_is_found_by_either_spelling_of_its_domain() -> None:
+    assert search_words("ada@xn--bcher-kva.example") == terms_of(["email:ada@bücher.example"], None, None)[1:]
+
+
 @given(st.text())
 def test_terms_hold_nothing_that_postgresql_refuses(text: str) -> None:
     assert "\x00" not in normalise(text)
@@ -42,9 +46,9 @@ def test_terms_hold_nothing_that_postgresql_refuses(text: str) -> None:
 def test_the_latest_name_and_traits_stand_and_odd_values_are_left_out() -> None:
     message = read_all(
         [
-            ("c", "signed_up", {"name": "Old\x00", "deep": {"a": 1}}, {"email": "a@x"}),
-            ("c", "page_viewed", {"name": "a page"}, {}),
-            ("c", "identified", {"traits": {"first_name": "New", "last_name": "Name", "plan": "pro"}}, {}),
+            ("c", "signed_up", "web", {"name": "Old\x00", "deep": {"a": 1}}, {"email": "A@x"}),
+            ("c", "page_viewed", "web", {"name": "a page"}, {}),
+            ("c", "identified", "web", {"traits": {"first_name": "New", "last_name": "Name", "plan": "pro"}}, {}),
         ]
     )["c"]
     assert (message.name, message.email) == ("New Name", "a@x")

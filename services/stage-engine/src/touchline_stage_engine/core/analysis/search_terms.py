@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from touchline_schemas.identity import normalise_email
+
 MAX_TERM_LENGTH = 200
 """Maximum characters of a term; longer ids are found by their beginning."""
 MAX_TERMS = 60
@@ -40,7 +42,8 @@ def terms_of(keys: Iterable[str], email: str | None, name: str | None) -> list[s
 
 def search_words(query: str) -> list[str]:
     """The words of a search, the longest first. Each must be the beginning of one of the customer's terms."""
-    return sorted(set(normalise(query).split(" ")) - {""}, key=lambda word: (-len(word), word))
+    words = {normalise(normalise_email(word)) if "@" in word else word for word in normalise(query).split(" ")}
+    return sorted(words - {""}, key=lambda word: (-len(word), word))
 
 
 def after_prefix(prefix: str) -> str:
