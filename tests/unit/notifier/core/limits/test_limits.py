@@ -70,6 +70,29 @@ def test_mail_needs_an_address_and_no_refusal() -> None:
     assert codes(play, history) == ["suppressed"]
 
 
+@pytest.mark.parametrize("consent", ["not_refused", "required"])
+@pytest.mark.parametrize("own_list", ["product-news", "news", "offers_2"])
+def test_who_refuses_all_mail_leaves_every_list_of_mails_until_they_join_one_again(own_list: str, consent: str) -> None:
+    play = a_play(action=EMAIL, limits={"consent_channel": own_list, "consent": consent})
+    elsewhere = a_play(limits={"consent_channel": own_list, "consent": consent})
+    history = a_history()
+    for minute, kind, channel, expected in (
+        (0, "subscribed", own_list, []),
+        (1, "unsubscribed", "email", ["no_consent"]),
+        (2, "subscribed", own_list, []),
+        (3, "unsubscribed", own_list, ["no_consent"]),
+        (4, "subscribed", "email", ["no_consent"]),
+    ):
+        said = a_touchpoint(
+            kind, NOON + timedelta(minutes=minute), f"t-{minute}", channel="email", properties={"channel": channel}
+        )
+        history.profile.take(said)
+        history.profile.take(a_touchpoint("identified", NOON, "t-email", email="a@x.org"))
+        assert codes(play, history) == expected, minute
+        if channel == "email":
+            assert (codes(elsewhere, history) == []) == (minute == 1), "another system's list is not this channel's"
+
+
 def test_mail_to_the_company_itself_asks_for_no_consent() -> None:
     history = a_history()
     history.profile.take(a_touchpoint("unsubscribed", channel="email"))

@@ -142,7 +142,8 @@ def _never(play: Play, fact: Fact, history: CustomerHistory, now: Circumstances,
     if asked is None:
         return
     channel, need = asked
-    given = history.profile.consent(channel)
+    carrier = play.action.channel if writes_to_customer(play, now.to_customers) else None
+    given = history.profile.consent(channel, carrier)
     if given is False:
         yield refused(channel)
     elif given is None and need == "required":

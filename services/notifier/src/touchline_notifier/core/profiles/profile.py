@@ -94,9 +94,18 @@ class Profile:
         """All traits."""
         return {name[6:]: dated[0] for name, dated in self.values.items() if name.startswith("trait.")}
 
-    def consent(self, channel: str) -> bool | None:
-        """True, False, or None when never stated; the latest statement about the channel or all channels counts."""
-        dated = [self.values[name] for name in (f"consent.{channel}", f"consent.{ALL_CHANNELS}") if name in self.values]
+    def consent(self, channel: str, carrier: str | None = None) -> bool | None:
+        """True, False, or None when never stated; the latest statement about the channel or all channels counts.
+
+        Args:
+            carrier: the channel that carries the messages. Who refuses all mail refuses every list of mails with it,
+                until they give consent for the list again.
+        """
+        names = (f"consent.{channel}", f"consent.{ALL_CHANNELS}")
+        dated = [self.values[name] for name in names if name in self.values]
+        refusal = self.values.get(f"consent.{carrier}") if carrier is not None else None
+        if refusal is not None and not refusal[0]:
+            dated.append(refusal)
         return bool(max(dated, key=lambda one: (one[1], one[2]))[0]) if dated else None
 
     def consented_at(self, channel: str) -> datetime | None:
@@ -184,8 +193,10 @@ class Profile:
 
 def _said(touchpoint: Touchpoint) -> Iterator[tuple[str, Any]]:
     properties = touchpoint.properties
-    traits = properties if touchpoint.type == "identified" else properties.get("traits")
-    traits = traits if isinstance(traits, Mapping) else {}
+    stated = properties.get("traits")
+    traits: Mapping[str, Any] = stated if isinstance(stated, Mapping) else {}
+    if touchpoint.type == "identified":
+        traits = {**{name: value for name, value in properties.items() if name != "traits"}, **traits}
     if not names_recipient(touchpoint.type, touchpoint.channel, properties):
         address = touchpoint.email or _address(traits.get("email"))
         if address:

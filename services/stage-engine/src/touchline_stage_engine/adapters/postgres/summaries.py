@@ -98,7 +98,13 @@ class CustomerSummaries:
         counts = {row["customer_id"]: row["touchpoints"] for row in await connection.fetch(sql.COUNTS, customers)}
         rows = await connection.fetch(sql.GATHER, list(counts), list(counts.values()), sorted(PASSIVE_TYPES))
         said = read_all(
-            (row["customer_id"], row["type"], _object(row["properties"]), _object(row["identifiers"]))
+            (
+                row["customer_id"],
+                row["type"],
+                row["channel"],
+                _object(row["properties"]),
+                _object(row["identifiers"]),
+            )
             for row in await connection.fetch(sql.SAID, list(counts))
         )
         keys: dict[str, list[str]] = {row["customer_id"]: [row["customer_id"]] for row in rows}

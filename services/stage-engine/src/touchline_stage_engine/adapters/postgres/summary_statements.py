@@ -64,7 +64,7 @@ FROM wanted w JOIN sums USING (customer_id) JOIN firsts USING (customer_id)
 
 # Who they say they are: traits, names and addresses, in the order in which they were said.
 SAID = """
-SELECT customer_id, type, properties, identifiers
+SELECT customer_id, type, channel, properties, identifiers
 FROM touchpoints
 WHERE customer_id = ANY ($1::text[])
   AND flags & 1 = 0

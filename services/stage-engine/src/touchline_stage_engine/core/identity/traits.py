@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from touchline_schemas.identity import normalise_email
+from touchline_schemas.mail_events import names_recipient
+
 MAX_TRAITS = 50
 MAX_TEXT = 300
 _NAMING = ("identified", "signed_up")
@@ -18,11 +21,8 @@ class Profile:
     traits: dict[str, str | int | float | bool] = field(default_factory=dict)
     external_ids: dict[str, None] = field(default_factory=dict)
 
-    def add(self, kind: str, properties: Mapping[str, Any], identifiers: Mapping[str, Any]) -> None:
+    def add(self, kind: str, channel: str, properties: Mapping[str, Any], identifiers: Mapping[str, Any]) -> None:
         """Add one touchpoint, which is later than all before."""
-        email = identifiers.get("email")
-        if isinstance(email, str) and email:
-            self.email = _text(email)
         external = identifiers.get("external_id")
         if isinstance(external, str) and external:
             self.external_ids.setdefault(_text(external))
@@ -30,6 +30,9 @@ class Profile:
         given: Mapping[str, Any] = traits if isinstance(traits, Mapping) else {}
         if kind in _NAMING:
             given = {**{key: value for key, value in properties.items() if key != "traits"}, **given}
+        if not names_recipient(kind, channel, properties):
+            # An event of a mail service says where a mail went, not where the customer is reached.
+            self.email = _address(identifiers.get("email")) or _address(given.get("email")) or self.email
         for key, value in given.items():
             if len(self.traits) < MAX_TRAITS or key in self.traits:
                 if isinstance(value, str):
@@ -51,12 +54,16 @@ def name_of(given: Mapping[str, Any]) -> str | None:
     return None
 
 
-def read_all(rows: Iterable[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Profile]:
-    """Customer → profile, from (customer, type, properties, identifiers) in order."""
+def read_all(rows: Iterable[tuple[str, str, str, Mapping[str, Any], Mapping[str, Any]]]) -> dict[str, Profile]:
+    """Customer → profile, from (customer, type, channel, properties, identifiers) in order."""
     found: dict[str, Profile] = {}
-    for customer_id, kind, properties, identifiers in rows:
-        found.setdefault(customer_id, Profile()).add(kind, properties, identifiers)
+    for customer_id, kind, channel, properties, identifiers in rows:
+        found.setdefault(customer_id, Profile()).add(kind, channel, properties, identifiers)
     return found
+
+
+def _address(value: Any) -> str | None:
+    return normalise_email(_text(value)) if isinstance(value, str) and "@" in value and len(value) <= 254 else None
 
 
 def _text(text: str) -> str:
