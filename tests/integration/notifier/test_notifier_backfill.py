@@ -60,6 +60,10 @@ async def test_preview_ignores_the_flag_of_imported_history_where_asked_to_and_s
             assert one["body"] == f"We miss you, {one['customer_id']}"
             assert one["subject"] == f"For {one['customer_id']}"
         assert "backfill" not in previewed(world, "--ignore-backfill").replace("--ignore-backfill", "")
+        for day, customers in ((past, {"c-1", "c-2"}), (past - timedelta(days=1), set())):
+            found = decisions(previewed(world, "--json", "--day", f"{day:%Y-%m-%d}", "--ignore-backfill"))
+            assert {one["customer_id"] for one in found} == customers, "imported facts belong to their own day"
+            assert {(one["lifecycle"], one["stage"]) for one in found} <= {("service-cycle", "retention")}
         assert receiver.arrived == []
     assert await world.published() == []
 

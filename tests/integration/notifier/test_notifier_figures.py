@@ -87,7 +87,7 @@ async def test_figures_are_plain_counts_and_every_attempt_is_kept(world: World) 
 
             async def waits() -> bool:
                 # Not while it is tried again.
-                return bool((await get("/v1/operations"))["deliveries_waiting"] == 1)
+                return bool((await get("/v1/operations"))["deliveries_pending"] == 1)
 
             await wait_until(waits, "the refused delivery waits for its next attempt")
             operations = await get("/v1/operations")

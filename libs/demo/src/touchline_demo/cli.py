@@ -30,7 +30,7 @@ def main(
     Every run begins with nothing: what an earlier one left in the demo's folder is removed first. Exit code 0 when the
     totals agree, 1 when they do not or when something failed.
     """
-    console = Console()
+    console = Console(emoji=False)
     display = Display(console)
     with alone_at_the_terminal():
         _run(Options(once, customers, seed), console, display)

@@ -33,7 +33,7 @@ class OnConsole(Narrator):
     """Writes to a rich console; on something that is no terminal the bar is left out and the lines stay."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = console if console is not None else Console(stderr=True, highlight=False)
+        self._console = console if console is not None else Console(emoji=False, stderr=True, highlight=False)
 
     def say(self, text: str) -> None:
         self._console.print(f"[dim]\\[devstack][/dim] {text}", soft_wrap=True)

@@ -87,10 +87,10 @@ BATCH_SECONDS = Histogram(
 
 DELIVERY_ATTEMPTS = Counter(
     "touchline_notifier_delivery_attempts",
-    "Attempts to deliver, by channel, endpoint and result: sent, rescheduled, failed, expired, withheld.",
-    "Many rescheduled: the endpoint fails, last_error in /v1/deliveries?status=pending says why. Failed: given up, "
-    "replay them when the fault is fixed. Expired: they waited past max_age; the notifier or the endpoint is behind. "
-    "Withheld: suppressed or refused since they were decided.",
+    "Deliveries that were due, by channel, endpoint and result: sent, retry, failed, held, cancelled, too_old.",
+    "Many retry: the endpoint fails, last_error in /v1/deliveries?status=pending says why. Failed: given up, "
+    "replay them when the fault is fixed. Too_old: they waited past max_age; the notifier or the endpoint is behind. "
+    "Held, cancelled: the address was suppressed, consent refused, or the customer moved on since they were decided.",
     ("channel", "endpoint", "result"),
 )
 DELIVERY_SECONDS = Histogram(

@@ -213,7 +213,7 @@ def _exit_at_start(number: int) -> None:
 
 def fail(message: str, *, code: int = 2) -> NoReturn:
     """Print an error to standard error, without a traceback, and exit."""
-    Console(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escape(message)}", highlight=False)
+    Console(emoji=False, stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {_escape(message)}", highlight=False)
     sys.exit(code)
 
 

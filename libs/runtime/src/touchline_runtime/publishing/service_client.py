@@ -58,7 +58,7 @@ class ServiceClient:
 
 def refuse(text: str) -> NoReturn:
     """Say why a publication is refused, and end with exit code 1."""
-    Console(stderr=True, soft_wrap=True).print(text, style="red", highlight=False, markup=False)
+    Console(emoji=False, stderr=True, soft_wrap=True).print(text, style="red", highlight=False, markup=False)
     raise typer.Exit(1)
 
 

@@ -17,7 +17,7 @@ VIEWS = (
     ("cohorts", "Cohorts"),
     ("drop-out", "Where they drop out"),
     ("effort", "Effort and listening"),
-    ("stalled", "Stalled"),
+    ("stalled", "At risk"),
     ("definition", "Definition"),
 )
 _DAYS_SHOWN = 800

@@ -24,7 +24,7 @@ SORTS = (
     ("value", "Value"), ("last_seen", "Last seen"), ("first_seen", "First seen"), ("name", "Name"), ("id", "Id"),
     ("entered", "Entered the stage"),
 )  # fmt: skip
-STATES = (("stalled", "stalled"), ("active", "not stalled"), ("at_risk", "stalled or moved back"))
+STATES = (("stalled", "stalled"), ("not_stalled", "not stalled"), ("at_risk", "at risk: stalled or slipped back"))
 CSV_HEAD = (
     "customer_id", "name", "email", "value", "purchases", "touchpoints", "last_seen_at", "first_seen_at",
     "first_channel", "first_source", "last_purchase_at",
@@ -68,7 +68,7 @@ class Asked:
             "q": self.q,
             "lifecycle": self.lifecycle,
             "stage": self.stage,
-            "stalled": {"stalled": "true", "active": "false"}.get(self.state),
+            "stalled": {"stalled": "true", "not_stalled": "false"}.get(self.state),
             "at_risk": "true" if self.state == "at_risk" else None,
             "min_value": _number(self.min_value),
             "first_channel": self.channel,

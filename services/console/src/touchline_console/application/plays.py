@@ -13,9 +13,6 @@ from touchline_console.core.charts import statistics
 from touchline_console.core.period import Period, wire
 
 PAGE = 50
-OUTCOMES = ("sent", "held", "held_out", "cancelled", "failed", "decided")
-STATUSES = ("sent", "pending", "delivering", "failed", "cancelled")
-MEASURES = {"recovered": "recovered", "returned": "came back", "converted": "converted"}
 
 
 async def plays(services: Services) -> dict[str, Any]:
@@ -49,8 +46,6 @@ async def play(services: Services, name: str, period: Period) -> dict[str, Any]:
     charts: dict[str, Any] = {"funnel": None, "reasons": None, "rates": None}
     funnel = found["figures"].get("funnel") or {}
     if funnel.get("facts"):
-        steps = (("facts", "facts"), ("decided", "decided to send"), ("sent", "sent"), ("recovered", "recovered"),
-                 ("returned", "came back"), ("converted", "converted"))  # fmt: skip
         charts["funnel"] = statistics.bars(
             [
                 (
@@ -58,7 +53,7 @@ async def play(services: Services, name: str, period: Period) -> dict[str, Any]:
                     funnel[key],
                     f"{formats.number(funnel[key])} · {formats.percent(funnel[key] / funnel['facts'])}",
                 )
-                for key, label in steps
+                for key, label in words.STEPS.items()
             ]
         )
     reasons = [
@@ -70,7 +65,7 @@ async def play(services: Services, name: str, period: Period) -> dict[str, Any]:
     compared = {name: one for name, one in measures.items() if one["treated"]["customers"]}
     if compared and about["hold_out"]:
         charts["rates"] = statistics.rates(
-            [(MEASURES[name], one["treated"]["rate"], one["held_out"]["rate"]) for name, one in compared.items()]
+            [(words.MEASURES[name], one["treated"]["rate"], one["held_out"]["rate"]) for name, one in compared.items()]
         )
     return {**found, "play": about, "charts": charts, "measures": measures, "titles": Titles(found["lifecycles"].items)}
 

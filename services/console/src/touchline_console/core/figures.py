@@ -8,8 +8,8 @@ DEFINITIONS = {
     "moves": "Changes of stage in the period, over all lifecycles. Entering the first stage is not counted.",
     "stalled": "Customers who are stalled in at least one lifecycle now: no activity for longer than their stage allows.",
     "value": "What a customer paid: the sum of purchased, renewed and upgraded touchpoints, less refunds.",
-    "value_at_risk": "The past value of customers who are stalled, or whose last move in a lifecycle was backward "
-    "(a regress or a lapse) in the last 90 days. Each customer counts once.",
+    "value_at_risk": "The past value of customers at risk: stalled, or slipped back, which is a last move in a lifecycle "
+    "that was backward (a regress or a lapse) in the last 90 days. Each customer counts once.",
     "actions": "Actions that plays decided in the period: sent to the customer or system, or held back with a reason.",
     "funnel": "Customers who entered in the period and ever were in this stage or in a later one. The second figure is "
     "the share of those who reached the stage before.",

@@ -43,7 +43,7 @@ def happening(kind: str, data: Mapping[str, Any], titles: Mapping[tuple[str, str
         }
     if fact == "recovery":
         return row | {
-            "text": f"is back in {stage(data['stage'])}",
+            "text": f"recovered in {stage(data['stage'])}",
             "reason": f"after {formats.duration(data.get('stalled_seconds'))}",
             "word": "recovery",
             "kind": "recovery",

@@ -21,8 +21,46 @@ _KINDS = {
     "late_touchpoint": "A touchpoint arrived late, and the past was folded again.",
 }
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
+OUTCOMES = {
+    "decided": "Decided",
+    "sent": "Sent",
+    "held": "Held back",
+    "held_out": "Held out",
+    "cancelled": "Cancelled",
+    "failed": "Failed",
+}
+"""An action's outcomes, by the notifier's names."""
+STATUSES = {
+    "pending": "Pending",
+    "delivering": "Delivering",
+    "sent": "Sent",
+    "failed": "Failed",
+    "cancelled": "Cancelled",
+}
+"""A delivery's states."""
+RESULTS = {"sent": "Sent", "retry": "Retry", "failed": "Failed"}
+"""What came of an attempt."""
+STEPS = {
+    "facts": "facts",
+    "decided": "decided to send",
+    "sent": "sent",
+    "recovered": "recovered",
+    "returned": "returned",
+    "converted": "converted",
+}
+"""The steps of a play's funnel."""
+MEASURES = {name: STEPS[name] for name in ("recovered", "returned", "converted")}
+"""What a play's groups are compared by."""
+BREAKERS = {
+    "closed": "messages go out",
+    "open": "paused after failures",
+    "half_open": "one message goes out as a probe",
+    "disabled": "nothing goes out until an operator enables it",
+}
+"""The states of an endpoint's breaker; pages show the name and this."""
 REASONS = {
     "quiet_hours": "quiet hours",
+    "not_a_business_day": "not a business day",
     "backfill": "it concerns the past (imported history)",
     "capped_customer": "the customer had enough messages",
     "capped_play": "the play's limit was reached",
@@ -31,14 +69,22 @@ REASONS = {
     "suppressed": "the address is suppressed",
     "no_address": "no address is known",
     "too_old": "the fact is too old",
-    "recovered": "the customer came back first",
+    "recovered": "the customer recovered first",
     "delay": "waits for its delay",
     "hold_out": "in the hold-out",
     "sending_off": "sending is switched off",
     "moved_on": "the customer moved on first",
-    "cool_down": "too soon after the last one",
-    "condition": "a condition does not hold",
+    "stalled_again": "the customer stalled again",
+    "not_concerned": "the play's conditions no longer hold",
+    "play_gone": "the play no longer runs",
+    "merged": "the customer was merged into another",
+    "erased": "the customer was erased",
+    "template": "a template could not be written",
+    "delivery_failed": "the delivery failed",
 }
+"""The notifier's codes of reasons."""
+_WITH_DETAILS = ("quiet_hours", "not_a_business_day", "no_address", "template", "delivery_failed")
+"""Codes whose text says more than the code."""
 
 
 class StageTitles(Protocol):
@@ -68,7 +114,17 @@ def reason(text: str) -> str:
     known = REASONS.get(code)
     if known is None:
         return _INSTANT.sub(_readable, text).replace("_", " ")
-    return f"{known}: {rest.replace('_', ' ')}" if rest and code in ("quiet_hours", "no_address") else known
+    return f"{known}: {rest.replace('_', ' ')}" if rest and code in _WITH_DETAILS else known
+
+
+def outcome(name: str) -> str:
+    """An action's outcome or a delivery's state: "held" → "Held back"."""
+    return OUTCOMES.get(name) or STATUSES.get(name) or formats.title(name)
+
+
+def slipped(stage: Mapping[str, Any]) -> str:
+    """How a customer slipped back: "slipped back (lapse)"."""
+    return f"slipped back ({stage['slipped_by']})"
 
 
 def _readable(found: re.Match[str]) -> str:

@@ -8,7 +8,13 @@ from typing import get_args
 import jsonschema
 import pytest
 from touchline_notifier.adapters.files.play_files import shipped_plays
-from touchline_notifier.core.decisions.hold_reasons import CancelCode, FinalHoldCode, HeldOutCode, TemporaryHoldCode
+from touchline_notifier.core.decisions.hold_reasons import (
+    CancelCode,
+    FailCode,
+    FinalHoldCode,
+    HeldOutCode,
+    TemporaryHoldCode,
+)
 from touchline_notifier.core.plays.built_in_lifecycles import BUILT_IN
 from touchline_notifier.core.plays.parse import check_lifecycles, read_plays
 from touchline_notifier.core.plays.play import Limits, json_schema
@@ -56,6 +62,7 @@ def test_the_page_names_every_limit() -> None:
         ("`held`, decided again later", TemporaryHoldCode),
         ("`cancelled`", CancelCode),
         ("`held_out`", HeldOutCode),
+        ("`failed`", FailCode),
     ],
 )
 def test_the_page_names_every_code_of_a_reason_and_no_other(outcome: str, codes: object) -> None:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from touchline_notifier.core.decisions.stage_events import Fact
 from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.plays.preview import Previewed, RecordedFact, as_if_live, conclusions, preview, totals
@@ -31,7 +32,7 @@ def test_every_limit_that_held_an_action_back_is_named() -> None:
 
 def test_what_waits_is_followed_to_its_end() -> None:
     found = over([a_stall()], a_play(limits={"quiet_hours": {"from": "11:00", "to": "13:00"}}))
-    assert [(one.at, one.outcome) for one in found] == [(NOON, "held"), (NOON + timedelta(hours=1), "would be sent")]
+    assert [(one.at, one.outcome) for one in found] == [(NOON, "held"), (NOON + timedelta(hours=1), "would_be_sent")]
     assert found[1].text == "Hello c-1"
 
 
@@ -41,7 +42,7 @@ def test_an_action_that_waited_is_concluded_once_with_what_it_waited_for() -> No
     concluded = conclusions(found)
     assert len(concluded) == len({one.action_id for one in found}) == 2
     for one in concluded:
-        assert (one.last.at, one.last.outcome) == (NOON + timedelta(hours=2), "would be sent")
+        assert (one.last.at, one.last.outcome) == (NOON + timedelta(hours=2), "would_be_sent")
         (step,) = one.waited
         assert (step.outcome, (step.reason or "").partition(":")[0]) == ("held", "delay")
 
@@ -55,7 +56,7 @@ def test_a_recovery_on_the_way_cancels() -> None:
 def test_caps_count_what_would_have_been_sent_before() -> None:
     later = a_stall(2, at=NOON + timedelta(days=1))
     found = over([a_stall(), later], a_play(limits={"per_play": {"count": 1, "within": "7d"}}))
-    assert [one.outcome for one in found] == ["would be sent", "held"]
+    assert [one.outcome for one in found] == ["would_be_sent", "held"]
     assert [hold.code for hold in found[1].limits] == ["capped_play"]
 
 
@@ -71,8 +72,19 @@ def test_imported_history_is_previewed_as_if_it_had_just_happened_and_summed_up_
 
     assert totals(previewed(recorded_facts)) == [("held", "backfill", 3)]
     found = previewed(as_if_live(recorded_facts))
-    assert totals(found) == [("would be sent", "", 2), ("held", "capped_play", 1)]
+    assert totals(found) == [("would_be_sent", "", 2), ("held", "capped_play", 1)]
     assert [one.at for one in found] == [fact.at for fact in old]
     assert found[0].text == "Hello c-1"
     live = RecordedFact(a_stall(9), NOON)
     assert as_if_live([live]) == [live]
+
+
+@pytest.mark.parametrize("days", [1, 3, 400])
+@pytest.mark.parametrize("backfill", [True, False])
+def test_a_fact_of_imported_history_belongs_to_the_day_on_which_it_became_true(days: int, backfill: bool) -> None:
+    known = NOON + timedelta(days=days)
+    recorded = RecordedFact(a_stall(backfill=backfill), known)
+    day = NOON.replace(hour=0)
+    assert recorded.belongs_to(day, day + timedelta(days=1)) is backfill
+    assert recorded.belongs_to(known, known + timedelta(days=1))
+    assert not recorded.belongs_to(day - timedelta(days=1), day)

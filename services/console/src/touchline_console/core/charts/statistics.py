@@ -171,7 +171,7 @@ def bars(items: Sequence[tuple[str, float, str]], colour: str = "$accent") -> Op
 
 def rates(groups: Sequence[tuple[str, float | None, float | None]]) -> Options:
     """Pairs of bars: (measure, rate of the treated, rate of the hold-out)."""
-    names = (("treated", 1, "$accent"), ("hold-out", 2, "$line-strong"))
+    names = (("treated", 1, "$accent"), ("held out", 2, "$line-strong"))
     return {
         "legend": legend(),
         "grid": grid(top=34),
@@ -200,8 +200,8 @@ def rates(groups: Sequence[tuple[str, float | None, float | None]]) -> Options:
 
 
 def lost(stages: Sequence[Mapping[str, Any]]) -> Options:
-    """By stage: customers for whom the path ended there, stalled or moved back."""
-    kinds = (("stalled", "stalled", "$stall"), ("moved back", "left_back", "$regress"))
+    """By stage: customers for whom the path ended there, stalled in it or left it backward."""
+    kinds = (("stalled", "stalled", "$stall"), ("left backward", "left_back", "$regress"))
     return {
         "legend": legend(),
         "grid": grid(top=34),

@@ -43,7 +43,7 @@ def list_dead_letters(
     """List dead letters, with the id that `show` and `replay` take."""
     with process.explained():
         dead_letters = _chosen(_filter(None, reason, origin, source, since, until))
-    out = Console(soft_wrap=True, highlight=False)
+    out = Console(emoji=False, soft_wrap=True, highlight=False)
     if as_json:
         for dead_letter in dead_letters:
             out.print(orjson.dumps(_summary(dead_letter)).decode(), markup=False)
@@ -52,7 +52,7 @@ def list_dead_letters(
     for dead_letter in dead_letters:
         row = _summary(dead_letter)
         table.add_row(*(str(row[name]) for name in ("id", "at", "source", "reason", "origin")), str(row["error"])[:100])
-    Console(highlight=False).print(table)
+    Console(emoji=False, highlight=False).print(table)
     out.print(f"{len(dead_letters)} dead letters", markup=False)
 
 
@@ -70,7 +70,7 @@ def show(
     if raw:
         typer.get_binary_stream("stdout").write(dead_letter.value)
         return
-    out = Console(soft_wrap=True, highlight=False)
+    out = Console(emoji=False, soft_wrap=True, highlight=False)
     for name, value in _summary(dead_letter).items():
         out.print(f"{name}: {value}", markup=False)
     for name, content in dead_letter.headers:
@@ -106,7 +106,7 @@ def replay(
         outcomes = asyncio.run(_replay(dead_letters, settings, dry_run=dry_run))
     counts = Counter("replayed" if outcome.replayed else "not replayed" for outcome in outcomes)
     summary = ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "nothing to replay"
-    Console(highlight=False).print(("dry run: " if dry_run else "") + summary, markup=False)
+    Console(emoji=False, highlight=False).print(("dry run: " if dry_run else "") + summary, markup=False)
     raise typer.Exit(1 if any(not outcome.replayed for outcome in outcomes) else 0)
 
 
@@ -127,7 +127,7 @@ async def _replay(dead_letters: list[DeadLetter], settings: IngestSettings, *, d
 
 
 def _show_outcome(outcome: Outcome) -> None:
-    Console(highlight=False, soft_wrap=True).print(f"{outcome.dead_letter.id} {outcome}", markup=False)
+    Console(emoji=False, highlight=False, soft_wrap=True).print(f"{outcome.dead_letter.id} {outcome}", markup=False)
 
 
 def _chosen(chosen: Filter) -> list[DeadLetter]:

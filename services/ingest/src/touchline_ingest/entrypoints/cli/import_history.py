@@ -109,7 +109,7 @@ class TerminalReport:
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=Console(emoji=False, stderr=True),
             transient=True,
         )
         self._task = self._bar.add_task(file.name, total=file.stat().st_size, completed=start.position)
@@ -197,4 +197,4 @@ def read_mapping_file(path: Path) -> RowMapping:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+    Console(emoji=False, stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)

@@ -34,7 +34,7 @@ def new(
     from touchline_ingest.bootstrap import key_manager
 
     key = new_key()
-    out = Console(highlight=False, soft_wrap=True)
+    out = Console(emoji=False, highlight=False, soft_wrap=True)
     with process.explained():
         check_kind(kind)
         if file is None:
@@ -64,7 +64,7 @@ def revoke(
             raise ConfigurationError("say which file: --file, or TOUCHLINE_SOURCES_FILE")
         digest = sha256 if sha256 is not None else key_hash(key or "")
         key_manager(file, create=False).revoke(name, digest)
-    Console(highlight=False).print(f"revoked: {name} {digest[:12]}…", markup=False)
+    Console(emoji=False, highlight=False).print(f"revoked: {name} {digest[:12]}…", markup=False)
 
 
 def _duration(text: str) -> timedelta:

@@ -26,7 +26,7 @@ _MARGIN = timedelta(hours=1)
 async def from_topic(
     settings: ServiceSettings, start: datetime, end: datetime, customer_id: str | None
 ) -> AsyncIterator[RecordedFact]:
-    """Facts decided in [start, end), of one customer or of all."""
+    """Facts of [start, end), of one customer or of all."""
     topic = STAGE_CHANGES.full_name(settings.topic_prefix)
     reader = kafka.consumer(settings, f"{settings.topic_prefix}-notifier-preview", group_id=None)
     await kafka.start_when_reachable(reader, settings)
@@ -38,7 +38,7 @@ async def from_topic(
             if begins[where] == last[where]:
                 continue
             async for recorded in _read(reader, where, begins[where], last[where]):
-                if start <= recorded.at < end and customer_id in (None, recorded.fact.customer_id):
+                if recorded.belongs_to(start, end) and customer_id in (None, recorded.fact.customer_id):
                     yield recorded
     finally:
         await reader.stop()
@@ -67,7 +67,7 @@ async def sample_from_topic(
                 continue
             reader.assign([where])
             async for recorded in _read(reader, where, last[where] - size, last[where]):
-                if start <= recorded.at < end and customer_id in (None, recorded.fact.customer_id):
+                if recorded.belongs_to(start, end) and customer_id in (None, recorded.fact.customer_id):
                     facts.append(recorded)
         cut = wanted[0] < sizes[0]
         since = min((recorded.at for recorded in facts), default=start) if cut else start

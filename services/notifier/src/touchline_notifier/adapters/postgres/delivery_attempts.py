@@ -5,7 +5,7 @@ from uuid import UUID
 
 from touchline_notifier.adapters.postgres.outbox import Connection
 from touchline_notifier.core.delivery.channel import Attempt, Delivered, Delivery
-from touchline_notifier.core.delivery.conclusion import Conclusion, Failed
+from touchline_notifier.core.delivery.conclusion import Conclusion, result_of
 
 INSERT = """
 INSERT INTO delivery_attempts (delivery_id, at, attempt, endpoint, result, status, milliseconds, error, answer)
@@ -24,10 +24,9 @@ async def record_attempt(
     seconds: float | None,
 ) -> None:
     """Write one attempt down."""
-    result, error, answer = "sent", None, None
+    error, answer = None, None
     if not isinstance(attempt, Delivered):
-        result = "failed" if isinstance(conclusion, Failed) else "retry"
         error, answer = attempt.why, attempt.excerpt or None
     milliseconds = None if seconds is None else min(round(seconds * 1000), MOST_MILLISECONDS)
-    facts = (result, attempt.status, milliseconds, error, answer)
+    facts = (result_of(conclusion), attempt.status, milliseconds, error, answer)
     await connection.execute(INSERT, UUID(delivery.id), now, delivery.attempts, delivery.endpoint, *facts)

@@ -22,7 +22,7 @@ from touchline_runtime.tracing import Tracing
 from touchline_notifier.application.delivering.delivery_leases import LeaseLostError, Leases, may_still_send
 from touchline_notifier.application.ports import Claimed, DeliveryQueue
 from touchline_notifier.core.delivery.channel import Attempt, Channel, Delivered, Delivery, Retry, storable
-from touchline_notifier.core.delivery.conclusion import Conclusion
+from touchline_notifier.core.delivery.conclusion import Conclusion, result_of
 from touchline_notifier.core.delivery.endpoints import Endpoint
 
 log = structlog.get_logger(__name__)
@@ -169,7 +169,7 @@ class DeliveryWorker:
         if conclusion is None:
             bound.info("delivery_lease_lost")
             return
-        bound.info("delivery_attempted", became=type(conclusion).__name__.lower(), why=getattr(conclusion, "why", None))
+        bound.info("delivery_attempted", result=result_of(conclusion), why=getattr(conclusion, "why", None))
         self._observe(delivery, conclusion, seconds)
 
     async def _attempt(self, delivery: Delivery, bound: structlog.stdlib.BoundLogger) -> tuple[Attempt, bool]:

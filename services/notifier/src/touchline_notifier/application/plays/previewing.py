@@ -16,12 +16,11 @@ from touchline_schemas.times import to_wire
 from touchline_notifier.application.plays_in_force import PlaySource
 from touchline_notifier.core.plays.parse import read_plays
 from touchline_notifier.core.plays.play import Play
-from touchline_notifier.core.plays.preview import Conclusion, Previewed, RecordedFact, conclusions
+from touchline_notifier.core.plays.preview import WOULD_BE_SENT, Conclusion, Previewed, RecordedFact, conclusions
 
 MOST_DAYS = 31
 MOST_FACTS = 10_000
 MOST_SECONDS = 25.0
-WOULD_BE_SENT = "would_be_sent"
 
 
 class PreviewBusyError(Exception):
@@ -104,10 +103,10 @@ class PreviewProcesses(Protocol):
 def report(order: PreviewOrder, sample: RecordedSample, found: Iterable[Previewed]) -> dict[str, Any]:
     """A preview as the API reports it."""
     concluded = conclusions(one for one in found if one.play == order.play)
-    counts = Counter((_outcome(one.last), _code(one.last.reason)) for one in concluded)
+    counts = Counter((one.last.outcome, _code(one.last.reason)) for one in concluded)
     newest = concluded[::-1]
-    sent = [one for one in newest if _outcome(one.last) == WOULD_BE_SENT][: order.examples]
-    others = [one for one in newest if _outcome(one.last) != WOULD_BE_SENT][: order.examples]
+    sent = [one for one in newest if one.last.outcome == WOULD_BE_SENT][: order.examples]
+    others = [one for one in newest if one.last.outcome != WOULD_BE_SENT][: order.examples]
     return {
         "play": order.play,
         "since": to_wire(sample.since),
@@ -123,10 +122,6 @@ def report(order: PreviewOrder, sample: RecordedSample, found: Iterable[Previewe
     }
 
 
-def _outcome(one: Previewed) -> str:
-    return one.outcome.replace(" ", "_")
-
-
 def _code(reason: str | None) -> str | None:
     return reason.partition(":")[0] if reason else None
 
@@ -136,9 +131,10 @@ def _item(one: Conclusion) -> dict[str, Any]:
     return {
         "customer_id": last.customer_id,
         "at": to_wire(last.at),
+        "lifecycle": last.lifecycle,
         "stage": last.stage,
         "channel": last.channel,
-        "outcome": _outcome(last),
+        "outcome": last.outcome,
         "reason": last.reason,
         "limits": [{"code": hold.code, "text": hold.text} for hold in last.limits],
         "waited": [{"at": to_wire(step.at), "reason": step.reason} for step in one.waited],

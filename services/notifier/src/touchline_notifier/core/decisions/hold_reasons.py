@@ -6,9 +6,12 @@ FinalHoldCode = Literal["backfill", "too_old", "no_address", "suppressed", "no_c
 ClockCode = Literal["quiet_hours", "not_a_business_day"]
 TemporaryHoldCode = ClockCode | Literal["delay", "capped_customer", "capped_channel", "capped_play", "sending_off"]
 HoldCode = FinalHoldCode | TemporaryHoldCode
-CancelCode = Literal["recovered", "moved_on", "stalled_again", "not_concerned", "play_gone", "merged", "erased"]
+CancelCode = Literal[
+    "too_old", "recovered", "moved_on", "stalled_again", "not_concerned", "play_gone", "merged", "erased"
+]
 HeldOutCode = Literal["hold_out"]
-ReasonCode = HoldCode | CancelCode | HeldOutCode
+FailCode = Literal["delivery_failed"]
+ReasonCode = HoldCode | CancelCode | HeldOutCode | FailCode
 
 
 def codes_of(alias: Any) -> tuple[str, ...]:
@@ -16,5 +19,5 @@ def codes_of(alias: Any) -> tuple[str, ...]:
     return tuple(code for one in get_args(alias) for code in ([one] if isinstance(one, str) else codes_of(one)))
 
 
-REASON_CODES = codes_of(ReasonCode)
+REASON_CODES = tuple(dict.fromkeys(codes_of(ReasonCode)))
 """Every code, for programs."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from touchline_notifier.core.decisions.hold_reasons import CancelCode, HoldCode
 from touchline_notifier.core.delivery.breaker import POLICY, Breaker, Policy
@@ -74,6 +74,29 @@ class Cancelled:
 
 
 Conclusion: TypeAlias = Sent | Rescheduled | Failed | Expired | Withheld | Cancelled
+
+Result = Literal["sent", "retry", "failed", "held", "cancelled", "too_old"]
+"""What became of a claimed delivery: by these names in `delivery_attempts`, the log and the metrics. `held` and
+`cancelled` are the outcome that its action gets; `too_old` is cancelled too, for that reason.
+"""
+RESULTS: tuple[Result, ...] = get_args(Result)
+
+
+def result_of(conclusion: Conclusion) -> Result:
+    """The name of what follows."""
+    match conclusion:
+        case Sent():
+            return "sent"
+        case Rescheduled():
+            return "retry"
+        case Failed():
+            return "failed"
+        case Withheld():
+            return "held"
+        case Cancelled():
+            return "cancelled"
+        case Expired():
+            return "too_old"
 
 
 def conclude(attempt: Attempt, attempts: int, now: datetime, randomness: float) -> Conclusion:

@@ -12,6 +12,9 @@ from touchline_notifier.core.decisions.decide import Decided, Decider
 from touchline_notifier.core.decisions.stage_events import Fact, LifecyclePosition
 from touchline_notifier.core.limits.limits import Circumstances, Hold, hindrances
 
+WOULD_BE_SENT = "would_be_sent"
+"""The outcome of a preview where it would be `decided`."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecordedFact:
@@ -19,6 +22,10 @@ class RecordedFact:
 
     fact: Fact
     at: datetime
+
+    def belongs_to(self, start: datetime, end: datetime) -> bool:
+        """Whether it was known in [start, end), or is imported history that became true then."""
+        return start <= self.at < end or (self.fact.backfill and start <= self.fact.at < end)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,8 @@ class Previewed:
     customer_id: str
     play: str
     channel: str
-    stage: str
+    lifecycle: str
+    stage: str | None
     outcome: str
     reason: str | None
     limits: tuple[Hold, ...]
@@ -170,8 +178,9 @@ def _previewed(decided: Decided, at: datetime, limits: tuple[Hold, ...]) -> Prev
         customer_id=action.customer_id,
         play=action.play,
         channel=action.channel,
-        stage=f"{action.fact.lifecycle}/{action.fact.stage}",
-        outcome="would be sent" if event.outcome == "decided" else event.outcome,
+        lifecycle=action.fact.lifecycle,
+        stage=action.fact.stage,
+        outcome=WOULD_BE_SENT if event.outcome == "decided" else event.outcome,
         reason=event.reason,
         limits=limits if held else (),
         subject=decided.rendered.subject if decided.rendered else None,

@@ -72,7 +72,7 @@ def check(
         checked = bootstrap_commands.check(settings, folder)
         if not checked.plays:
             fail(f"{folder} has no plays: they are files *.yaml or *.yml", code=1)
-        say = Console(soft_wrap=True, highlight=False, markup=False)
+        say = Console(emoji=False, soft_wrap=True, highlight=False, markup=False)
         for fault in checked.faults:
             say.print(str(fault), style="red")
         for warning in checked.warnings:
@@ -90,7 +90,12 @@ app.command(hidden=True)(run_preview)
 @app.command()
 def preview(
     customer: Annotated[str | None, typer.Option(help="This customer's facts alone.")] = None,
-    day: Annotated[str | None, typer.Option(help="Facts of this UTC day, 2026-03-01; else the last 24 h.")] = None,
+    day: Annotated[
+        str | None,
+        typer.Option(
+            help="Facts of this UTC day, 2026-03-01 (imported ones by when they became true); else the last 24 h."
+        ),
+    ] = None,
     days: Annotated[int, typer.Option(min=1, max=366, help="So many days, from that day on or up to now.")] = 1,
     facts: Annotated[Path | None, typer.Option(help="Facts from a file: CloudEvents, one a line.")] = None,
     ignore_backfill: Annotated[
@@ -185,7 +190,7 @@ app.add_typer(endpoints_app, name="endpoints")
 def list_endpoints(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
-    """List endpoints: each one's breaker (closed, open, half_open or disabled), what waits, and the last error."""
+    """List endpoints: each one's breaker (closed, open, half_open or disabled), what is pending, and the last error."""
     with explained():
         found = uvloop.run(bootstrap_commands.endpoints(read_settings(NotifierSettings)))
         if as_json:
@@ -210,7 +215,7 @@ def enable_endpoints(names: Annotated[list[str], typer.Argument(metavar="NAME…
 @app.command()
 def plays() -> None:
     """List the plays that ship: run them by naming them in TOUCHLINE_PLAYS, or copy and edit them."""
-    say = Console(soft_wrap=True, highlight=False, markup=False)
+    say = Console(emoji=False, soft_wrap=True, highlight=False, markup=False)
     for name, (path, play) in bootstrap_commands.shipped().items():
         say.print(f"{name:<28} {play.title or ''}\n{'':<28} {path}")
 

@@ -52,7 +52,7 @@ def show_endpoints(found: Sequence[Mapping[str, Any]]) -> None:
             breaker += f" until {one['retry_after']}"
         error = f"{one['last_error']} ({one['last_error_at']})" if one["last_error"] else ""
         table.add_row(one["endpoint"], one["type"] or "(not configured)", breaker, str(one["pending"]), error)
-    say = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
+    say = Console(emoji=False, highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
     say.print(table)
     say.print(
         "closed: messages go out. open: paused after failures. half_open: one message goes out as a probe. "

@@ -23,6 +23,7 @@ def show(found: Sequence[Previewed], *, as_json: bool) -> None:
                 "customer_id": one.customer_id,
                 "play": one.play,
                 "channel": one.channel,
+                "lifecycle": one.lifecycle,
                 "stage": one.stage,
                 "outcome": one.outcome,
                 "reason": one.reason,
@@ -33,12 +34,16 @@ def show(found: Sequence[Previewed], *, as_json: bool) -> None:
             sys.stdout.write(orjson.dumps(line).decode() + "\n")
         return
     # In a file or a pipe nothing is cut to the width of a terminal.
-    say = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
-    wide = [Column(name, overflow="fold") for name in ("customer", "play", "stage", "outcome", "limits", "text")]
+    say = Console(emoji=False, highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
+    wide = [
+        Column(name, overflow="fold")
+        for name in ("customer", "play", "lifecycle", "stage", "outcome", "limits", "text")
+    ]
     table = Table(Column("when (UTC)", no_wrap=True), *wide)
     for one in found:
         when = f"{one.at.astimezone(UTC):%Y-%m-%d %H:%M}"
-        table.add_row(when, one.customer_id, one.play, one.stage, one.outcome, "\n".join(limit_lines(one)), _text(one))
+        limits = "\n".join(limit_lines(one))
+        table.add_row(when, one.customer_id, one.play, one.lifecycle, one.stage or "", one.outcome, limits, _text(one))
     say.print(table)
     sums = Counter(one.outcome for one in found)
     say.print(", ".join(f"{count} {outcome}" for outcome, count in sums.most_common()) or "no play acts on these facts")

@@ -70,7 +70,7 @@ def publish(
         except FaultyDocumentError as error:
             raise ConfigurationError(f"{file}: {error}") from None
     what = "published" if changed else "already in force"
-    Console(stderr=True).print(f"[green]{what}[/]: {name} version {version}", highlight=False)
+    Console(emoji=False, stderr=True).print(f"[green]{what}[/]: {name} version {version}", highlight=False)
 
 
 def diff(file: File, url: Url = None) -> None:
@@ -91,7 +91,7 @@ def diff(file: File, url: Url = None) -> None:
         else:
             before = asyncio.run(bootstrap_commands.play_in_force(settings, play.play))
     if before is None:
-        Console(stderr=True).print(f"play {play.play} is not in force", highlight=False)
+        Console(emoji=False, stderr=True).print(f"play {play.play} is not in force", highlight=False)
         raise typer.Exit(1)
     number, old = before
     name = f"version {number}" if number else "in force"
@@ -101,7 +101,7 @@ def diff(file: File, url: Url = None) -> None:
     for difference in found:
         typer.echo(f"{difference.where}: {difference.text}")
     if not found:
-        Console(stderr=True).print(f"[green]the same meaning[/] as {name}", highlight=False)
+        Console(emoji=False, stderr=True).print(f"[green]the same meaning[/] as {name}", highlight=False)
     raise typer.Exit(1 if found else 0)
 
 

@@ -50,7 +50,7 @@ PAGES = ("/", "/actions", "/actions/{action_id}", "/deliveries", "/plays/{name}"
 """Paths that the console has."""
 
 Limit = Annotated[int, Query(ge=1, le=500, description="items a page")]
-_REASON_CODES = sorted((*REASON_CODES, "delivery_failed"))
+_REASON_CODES = sorted(REASON_CODES)
 Cursor = Annotated[str | None, Query(description="`next` of the page before")]
 
 
@@ -299,7 +299,7 @@ def _operations(api: Api, queries: Queries) -> APIRouter:
             raise Problem(404, f"there is no endpoint {name!r}: there are {configured}", type="unknown-endpoint")
         await api.operations.enable(name, datetime.now(UTC), actor_of(request))
         api.wake_delivery()
-        return {"endpoint": name, "status": "enabled"}
+        return {"endpoint": name, "breaker": "closed"}
 
     @router.get("/sending", summary="The global switch")
     async def switch() -> Switch:

@@ -86,7 +86,7 @@ def check(file: Annotated[Path, typer.Argument(help="A lifecycle definition (YAM
         process.fail(f"{file} can't be read: {error}")
     except FaultyDocumentError as error:
         process.fail(str(error))
-    Console(stderr=True).print(
+    Console(emoji=False, stderr=True).print(
         f"[green]ok[/]: {definition.lifecycle} version {definition.version}, {len(definition.every_stage)} stages"
     )
     typer.echo(draw(definition))
@@ -111,7 +111,7 @@ def rebuild() -> None:
     settings = _settings()
     with process.explained():
         asyncio.run(bootstrap_commands.rebuild(settings))
-    Console(stderr=True).print(
+    Console(emoji=False, stderr=True).print(
         "rebuild requested; touchline_refolds_pending counts the partitions that are not finished"
     )
 

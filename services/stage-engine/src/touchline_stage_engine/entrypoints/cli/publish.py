@@ -68,7 +68,9 @@ def publish(
             except PublicationRefusedError as error:
                 refuse(str(error))
     what = "published" if changed else "already in force"
-    Console(stderr=True).print(f"[green]{what}[/]: {definition.lifecycle} version {version}", highlight=False)
+    Console(emoji=False, stderr=True).print(
+        f"[green]{what}[/]: {definition.lifecycle} version {version}", highlight=False
+    )
 
 
 def diff(file: File, url: Url = None) -> None:
@@ -88,7 +90,7 @@ def diff(file: File, url: Url = None) -> None:
 
             before = asyncio.run(bootstrap_commands.definition_in_force(settings, name))
     if before is None:
-        Console(stderr=True).print(f"no version of {name} is in force", highlight=False)
+        Console(emoji=False, stderr=True).print(f"no version of {name} is in force", highlight=False)
         raise typer.Exit(1)
     from touchline_runtime.publishing.differences import text_difference
 
@@ -102,7 +104,7 @@ def diff(file: File, url: Url = None) -> None:
     for difference in found:
         typer.echo(f"{difference.where}: {difference.text}")
     if not found:
-        Console(stderr=True).print(f"[green]the same meaning[/] as version {number}", highlight=False)
+        Console(emoji=False, stderr=True).print(f"[green]the same meaning[/] as version {number}", highlight=False)
     raise typer.Exit(1 if found else 0)
 
 

@@ -30,7 +30,7 @@ def run(settings: StageEngineSettings, request: SimulationRequest, *, as_json: b
     if html is not None and not html.absolute().parent.is_dir():
         raise ConfigurationError(f"{html} can't be written: there is no folder {html.absolute().parent}")
     result = asyncio.run(bootstrap_commands.simulate(settings, request, _progress))
-    console = Console(stderr=True, soft_wrap=True)
+    console = Console(emoji=False, stderr=True, soft_wrap=True)
     for invalid in result.invalid_lines:
         console.print(f"line {invalid.line}: {invalid.error}", highlight=False, markup=False)
     if result.invalid > len(result.invalid_lines):
@@ -41,7 +41,7 @@ def run(settings: StageEngineSettings, request: SimulationRequest, *, as_json: b
     if as_json:
         sys.stdout.buffer.write(orjson.dumps(result.as_json(), option=orjson.OPT_INDENT_2) + b"\n")
     else:
-        print_tables(result, Console())
+        print_tables(result, Console(emoji=False))
 
 
 def instant(text: str | None) -> int:
@@ -62,7 +62,7 @@ def instant(text: str | None) -> int:
 def _progress(what: str, total: int) -> Iterator[Callable[[int], object]]:
     """A progress bar on standard error."""
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(emoji=False, stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda step: progress.advance(task, step)
 

@@ -303,7 +303,7 @@ class Stalled(BaseModel):
 
 
 class Slipping(BaseModel):
-    """A customer who is stalled or moved backward. `since`: last activity before the stall, else the backward move."""
+    """A customer at risk: stalled or slipped back. `since`: last activity before the stall, else the backward move."""
 
     customer_id: str
     stage: str

@@ -80,7 +80,7 @@ def lifecycles_router(queries: LifecycleQueries) -> APIRouter:
 
     @router.get(
         "/v1/lifecycles/{name}/slipping",
-        summary="Customers who are stalled or moved backward, worst first",
+        summary="Customers at risk: stalled or slipped back, worst first",
         description="Customers who are stalled, or whose last move was a regress or a lapse at or after `since` "
         "(default: 90 days ago). Ordered by stall level, then by time, the worst first.",
         responses=NOT_FOUND,

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from touchline_console.application import plays
+from touchline_console.core import words
 from touchline_console.core.period import CHOICES, read_period
 from touchline_console.core.roles import OPERATOR
 from touchline_console.entrypoints.http.pages.context import Pages, given, services
@@ -42,11 +43,11 @@ def plays_router(pages: Pages) -> APIRouter:
         filters = {
             "customer_id": given(customer_id),
             "play": given(play),
-            "outcome": outcome if outcome in plays.OUTCOMES else None,
+            "outcome": outcome if outcome in words.OUTCOMES else None,
             "reason": given(reason),
         }
         found = await plays.actions(services(request), filters, cursor)
-        return await page(request, "actions.html", filters=filters, outcomes=plays.OUTCOMES, cursor=cursor, **found)
+        return await page(request, "actions.html", filters=filters, outcomes=words.OUTCOMES, cursor=cursor, **found)
 
     @router.get("/actions/{action_id}")
     async def action(request: Request, action_id: str) -> HTMLResponse:
@@ -62,11 +63,11 @@ def plays_router(pages: Pages) -> APIRouter:
     ) -> HTMLResponse:
         filters = {
             "customer_id": given(customer_id),
-            "status": status if status in plays.STATUSES else None,
+            "status": status if status in words.STATUSES else None,
             "endpoint": given(endpoint),
         }
         found = await plays.deliveries(services(request), filters, cursor)
-        return await page(request, "deliveries.html", filters=filters, statuses=plays.STATUSES, cursor=cursor, **found)
+        return await page(request, "deliveries.html", filters=filters, statuses=words.STATUSES, cursor=cursor, **found)
 
     @router.get("/deliveries/{delivery_id}")
     async def delivery(request: Request, delivery_id: str) -> HTMLResponse:

@@ -91,7 +91,7 @@ SELECT stream, partition, epoch, next_touchpoint, next_fact, owner_started FROM 
 """
 WAITING = """
 SELECT (SELECT count(*) FROM outbox) AS outbox_waiting,
-       (SELECT count(*) FROM deliveries WHERE status IN ('pending', 'delivering')) AS deliveries_waiting,
+       (SELECT count(*) FROM deliveries WHERE status IN ('pending', 'delivering')) AS deliveries_pending,
        (SELECT count(*) FROM deliveries WHERE status IN ('pending', 'delivering') AND next_attempt_at <= now())
            AS deliveries_due,
        (SELECT count(*) FROM actions WHERE decide_at IS NOT NULL) AS actions_waiting

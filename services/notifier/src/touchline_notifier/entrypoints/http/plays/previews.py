@@ -68,7 +68,8 @@ class PreviewedAction(BaseModel):
 
     customer_id: str
     at: str
-    stage: str
+    lifecycle: str
+    stage: str | None
     channel: str
     outcome: str = Field(description="would_be_sent, held, held_out or cancelled")
     reason: str | None
