@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 from touchline_devstack.stack import Stack
@@ -16,6 +17,7 @@ from touchline_devstack.stack import Stack
 from tests.support.engine.expected import assert_sound, random_touchpoints, utc_now
 from tests.support.engine.standing import stand
 from tests.support.engine.world import LIFECYCLE, Process, World, touchpoint
+from tests.support.open_transactions import no_transactions
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
@@ -83,8 +85,12 @@ async def test_running_engines_take_up_what_is_published_and_fold_nobody_under_t
         if fact["lifecycle"] == "trial":
             assert fact["lifecycle_version"] >= versions.get(fact["customer_id"], 0), fact
             versions[fact["customer_id"]] = fact["lifecycle_version"]
-    announced = {record.key.decode() for record in await live.records("lifecycles") if record.value}
-    assert announced >= {f"trial/{number}" for number in (1, 2, 3, 4)}
+
+    async def announced() -> bool:
+        keys = {record.key.decode() for record in await live.records("lifecycles") if record.value}
+        return keys >= {f"trial/{number}" for number in (1, 2, 3, 4)}
+
+    await wait_until(announced, "every version is announced")
     listed = (await live.get(PATH))["items"]
     assert [(item["version"], item["author"], item["comment"]) for item in listed] == [
         (4, "local", "as it was"), (3, "local", ""), (2, "local", "sooner"), (1, "local", "as it was"),
@@ -108,6 +114,7 @@ async def test_a_pinned_version_applies_from_its_publication_on(live: World) -> 
     assert (await publish(engine, LIFECYCLE)).json()["version"] == 1
     await live.post(posted)
     await stand(live, posted, LIFECYCLE)
+    await live.published()
     number = len(await live.facts())
     assert (await publish(engine, numbered(SECOND, 2))).json()["version"] == 2
     await live.post([touchpoint("new", utc_now(), customer_id="c-new")])
@@ -119,8 +126,10 @@ async def test_a_pinned_version_applies_from_its_publication_on(live: World) -> 
     await wait_until(entered, "a new customer enters under the published version")
     for customer in CUSTOMERS[:4]:
         assert (await live.get(f"/v1/customers/{customer['customer_id']}"))["stages"]["trial"]["version"] == 1
-    new = [fact for fact in await live.facts() if fact["customer_id"] == "c-new"]
-    assert len(await live.facts()) == number + len(new), "nobody else moves"
+    await live.published()
+    facts = await live.facts()
+    new = [fact for fact in facts if fact["customer_id"] == "c-new"]
+    assert len(facts) == number + len(new), "nobody else moves"
     # From a past instant on: who had a touchpoint since then is folded again.
     past = await publish(engine, THIRD, base=2, on_change="pin", effective_from="2020-01-01T00:00:00Z")
     assert past.json()["version"] == 3
@@ -172,6 +181,9 @@ async def test_publishing_survives_kill_9_at_any_moment(live: World) -> None:
         await asyncio.sleep(seed.random() * 0.05)
         api.signal(signal.SIGKILL)
         answers = await asyncio.gather(*asked, return_exceptions=True)
+        connection = await asyncpg.connect(live.database_url)
+        await no_transactions(connection)
+        await connection.close()
         rows = await live.sql("SELECT version, comment FROM lifecycles WHERE name = 'trial' ORDER BY version")
         assert [row["version"] for row in rows] == list(range(1, len(rows) + 1))
         kept = {row["comment"] for row in rows}

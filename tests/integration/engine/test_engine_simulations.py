@@ -1,8 +1,10 @@
 """Simulations over the stored history: what one says of each customer is what publishing then does."""
 
 import asyncio
+import json
 import random
 import signal
+import time
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -141,7 +143,15 @@ async def test_a_simulation_reports_a_sample_first_and_holds_up_no_vacuum(live: 
         for n in range(2)
     )
     await live.folded(10_000)
+    schema = f'"stage_engine_{live.prefix}"'
+    await live.sql("CREATE TABLE results (number serial, result jsonb)")
+    await live.sql(
+        f"CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN INSERT INTO {schema}.results (result) VALUES (NEW.result); RETURN NULL; END $$"
+    )
+    await live.sql("CREATE TRIGGER keep AFTER UPDATE OF result ON simulations FOR EACH ROW EXECUTE FUNCTION keep()")
     simulation = await start(engine, random_definition(seed, "trial", 2))
+    began = time.monotonic()
     seen: list[dict[str, Any]] = []
     oldest: list[float] = []
 
@@ -155,11 +165,13 @@ async def test_a_simulation_reports_a_sample_first_and_holds_up_no_vacuum(live: 
         return bool(seen[-1]["state"] == "done")
 
     await wait_until(done, "the simulation is done", interval=0.01)
-    assert max(oldest, default=0) < 2
+    # Read in one transaction, the history would hold up the vacuum for nearly all of the time, on any machine.
+    assert max(oldest, default=0) < max(2, (time.monotonic() - began) / 2)
     assert (seen[-1]["result"]["sampled"], seen[-1]["result"]["customers"]) == (False, 5000)
-    samples = [one["result"] for one in seen if one["result"] and one["result"]["sampled"]]
-    assert samples, [one["progress"] for one in seen]
-    assert 1500 < samples[0]["customers"] < 3500
+    # Every result that was readable through the API at some time; which of them were seen is chance.
+    first, last = [json.loads(row["result"]) for row in await live.sql("SELECT result FROM results ORDER BY number")]
+    assert (first["sampled"], last["sampled"]) == (True, False)
+    assert 1500 < first["customers"] < 3500
     assert [one["progress"].get("share", 0) for one in seen[-1:]] == [1.0]
 
 
