@@ -181,6 +181,7 @@ async def test_a_limit_that_let_a_decision_pass_is_asked_again_when_an_outage_is
         ("bought", "cancelled", "not_concerned"),
         ("unsubscribed", "held", "suppressed"),
         ("refused", "held", "no_consent"),
+        ("refused all mail", "held", "no_consent"),
         ("play gone", "cancelled", "play_gone"),
         ("nothing", "sent", None),
     ],
@@ -188,7 +189,10 @@ async def test_a_limit_that_let_a_decision_pass_is_asked_again_when_an_outage_is
 async def test_a_delivery_is_withheld_when_consent_or_address_changed_meanwhile(
     pool: asyncpg.Pool, working: Working, mailbox: MailCatcher, since: str, outcome: str, code: str | None
 ) -> None:
-    company = Company(pool, a_context({"if": {"history": [{"type": "purchased", "count": 0}]}}))
+    # The mails of a list, which a refusal of the list ends, and one of all mail.
+    limits = {"consent_channel": "product-news"} if since == "refused all mail" else {}
+    play = {"if": {"history": [{"type": "purchased", "count": 0}]}, "limits": limits}
+    company = Company(pool, a_context(play))
     await company.touchpoint(email="ada@example.org")
     now = datetime.now(UTC)
     await company.fact(now - LATE)
@@ -204,7 +208,7 @@ async def test_a_delivery_is_withheld_when_consent_or_address_changed_meanwhile(
             await company.touchpoint("purchased")
         case "unsubscribed":
             await company.touchpoint("unsubscribed", email="ada@example.org", properties={"channel": "email"})
-        case "refused":
+        case "refused" | "refused all mail":
             await company.touchpoint("identified", properties={"consent": {"email": False}})
         case "play gone":
             company.context = a_context()

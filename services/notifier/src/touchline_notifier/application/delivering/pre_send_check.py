@@ -65,7 +65,8 @@ def _objection(delivery: Delivery, profile: Profile | None, reasons: Mapping[str
         return None
     if message.to_customer and profile.trouble and message.to == profile.email:
         return suppressed_address(profile.trouble)
-    if message.consent is not None and profile.consent(message.consent) is False:
+    carrier = delivery.channel if message.to_customer else None
+    if message.consent is not None and profile.consent(message.consent, carrier) is False:
         return refused(message.consent)
     return None
 
