@@ -158,5 +158,5 @@ def test_every_attempt_of_a_delivery_is_listed(world: ConsoleWorld, look: Look) 
     assert attempts[0]["result"] == "retry"
     assert attempts[0]["milliseconds"] >= 0
     with look.page(f"/deliveries/{delivery}"):
-        assert "tried again later" in look.text()
+        assert "Retry" in look.text()
         assert attempts[0]["error"] in look.text()

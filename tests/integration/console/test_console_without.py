@@ -39,7 +39,7 @@ def console(world: ConsoleWorld, name: str, **environment: str) -> Iterator[Serv
         ),
         (
             "ENGINE",
-            {"/": "The stage engine does not answer", "/plays": "Win back", "/operations": "Deliveries waiting"},
+            {"/": "The stage engine does not answer", "/plays": "Win back", "/operations": "Deliveries pending"},
         ),
     ],
 )
