@@ -123,7 +123,7 @@ async def test_ids_of_facts_differ_wherever_facts_differ_after_the_same_backup_w
         more = later[(turn - 1) * len(later) // 2 : turn * len(later) // 2]
         await world.post(more)
         async with engine_of(world):
-            # What the topics hold beyond the backup is folded again, in other batches, with what has come since.
+            # Records after the backup are folded again, in other batches and together with newer records.
             await agree(world, posted[: 220 + turn * len(later) // 2])
             found = await eras(world)
             assert all(era == turn for era, was in zip(found, first_eras, strict=True)), (found, first_eras)

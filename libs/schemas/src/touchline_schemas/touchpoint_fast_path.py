@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from touchline_schemas.identity import ANONYMOUS, EMAIL, EXTERNAL, is_placeholder_key, normalise_email
+from touchline_schemas.identity import ANONYMOUS, EMAIL, EXTERNAL, MAX_EMAIL, is_placeholder_key, normalise_email
 from touchline_schemas.placeholders import is_placeholder, is_placeholder_email
 from touchline_schemas.touchpoint import MAX_DEPTH, MAX_ID, MAX_KEY
 
@@ -20,7 +20,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY = 86_400_000_000
 _EARLIEST = 631_152_000_000_000  # 1990-01-01
 _LATEST = 4_102_444_800_000_000  # 2100-01-01
-_MAX_EMAIL = 254
 _LARGE = 2.0**62
 # As the services write times. Python reads forms of ISO 8601 that the contract refuses, and other forms by version.
 _WIRE_TIME = re.compile(
@@ -149,7 +148,7 @@ def _is_plain_customer_id(value: Any) -> bool:
 def _is_plain_email(value: Any) -> bool:
     return (
         type(value) is str
-        and len(value) <= _MAX_EMAIL
+        and len(value) <= MAX_EMAIL
         and value.isprintable()
         and _EMAIL(value) is not None
         and value == normalise_email(value)

@@ -1,6 +1,7 @@
 """One worker process: its membership in the consumer group, and an owner for every assigned partition."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -23,6 +24,8 @@ _RELEASE_SECONDS = 12.0
 _RETRY_SECONDS = 2.0
 _BLOCKED_RETRY_SECONDS = 10.0
 """After a fault that an operator has to end."""
+_WORKED_SECONDS = 60.0
+"""A membership that lasted this long had no fault: the next one is reported, whatever was reported before."""
 _PARTITION_GAUGES = (declared.LAG_RECORDS, declared.OUTBOX_WAITING, declared.PARTITION_IDLE, declared.UNFOLDED_SECONDS)
 
 
@@ -75,12 +78,14 @@ class Engine:
         """
         reported = ""
         while not stopping.is_set():
+            began = time.monotonic()
             try:
                 await self._membership(stopping)
             except ConfigurationError:
                 raise
             except Exception as error:
-                again, self._fault = str(error) == reported, f"{type(error).__name__}: {error}"
+                again = str(error) == reported and time.monotonic() - began < _WORKED_SECONDS
+                self._fault = f"{type(error).__name__}: {error}"
                 reported, wait = str(error), _RETRY_SECONDS
                 if isinstance(error, PermanentFaultError):
                     wait = _BLOCKED_RETRY_SECONDS

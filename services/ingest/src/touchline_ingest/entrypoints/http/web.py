@@ -66,7 +66,7 @@ def web_router(reader: RequestReader, metrics: Metrics) -> APIRouter:
     @routes.head("/v1/pixel.gif", include_in_schema=False)
     @measured
     async def head_pixel(_: Request) -> Response:
-        # A mail scanner or a link checker looked at the link: nobody has seen the image.
+        # Sent by mail scanners and link checkers, not by a mail that was opened: nothing is recorded.
         return Response(None, 200, _NOT_KEPT, "image/gif")
 
     script = resources.files("touchline_ingest.entrypoints.http").joinpath("touchline.js").read_bytes()

@@ -21,6 +21,9 @@ from touchline_notifier.application.session_ports import Diagnose, OpenSession
 
 log = structlog.get_logger(__name__)
 
+_WORKED_SECONDS = 60.0
+"""A session that lasted this long had no fault: the next one is reported, whatever was reported before."""
+
 
 class Reader:
     """Runs sessions until told to stop. A component of the notifier's process."""
@@ -69,12 +72,15 @@ class Reader:
     async def run(self, stopping: asyncio.Event) -> None:
         """Read and decide."""
         while not stopping.is_set():
+            began = time.monotonic()
             self._observer.session()
             try:
                 await self._session(stopping)
             except (Exception, asyncio.CancelledError) as error:
                 if cancelled_by_us():
                     raise
+                if time.monotonic() - began > _WORKED_SECONDS:
+                    self._fault = ""
                 wait = self._report(error)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stopping.wait(), wait)
@@ -105,4 +111,4 @@ class Reader:
 
     def _note_progress(self) -> None:
         """The session works, and Kafka has answered."""
-        self.working, self._fault, self._progress_at = True, "", time.monotonic()
+        self.working, self._progress_at = True, time.monotonic()

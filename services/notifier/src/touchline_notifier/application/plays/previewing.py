@@ -103,7 +103,7 @@ class PreviewProcesses(Protocol):
 def report(order: PreviewOrder, sample: RecordedSample, found: Iterable[Previewed]) -> dict[str, Any]:
     """A preview as the API reports it."""
     concluded = conclusions(one for one in found if one.play == order.play)
-    counts = Counter((one.last.outcome, _code(one.last.reason)) for one in concluded)
+    counts = Counter((one.last.outcome, one.last.reason_code) for one in concluded)
     newest = concluded[::-1]
     sent = [one for one in newest if one.last.outcome == WOULD_BE_SENT][: order.examples]
     others = [one for one in newest if one.last.outcome != WOULD_BE_SENT][: order.examples]
@@ -120,10 +120,6 @@ def report(order: PreviewOrder, sample: RecordedSample, found: Iterable[Previewe
         ],
         "items": [_item(one) for one in (*sent, *others)],
     }
-
-
-def _code(reason: str | None) -> str | None:
-    return reason.partition(":")[0] if reason else None
 
 
 def _item(one: Conclusion) -> dict[str, Any]:

@@ -193,7 +193,7 @@ def _recipient(test: TestMessage, channel: Channel) -> str | None:
         if test.to is None:
             return None
         raise TestRefusedError(
-            f"to: channel {channel.name} sends to its endpoint, whoever is named here: leave `to` out",
+            f"to: the channel {channel.name} sends to its endpoint and takes no recipient: leave `to` out",
             "invalid-request",
             invalid=True,
         )

@@ -74,6 +74,11 @@ class Previewed:
     subject: str | None = None
     text: str | None = None
 
+    @property
+    def reason_code(self) -> str | None:
+        """The reason's code, without its text."""
+        return self.reason.partition(":")[0] if self.reason else None
+
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
@@ -107,7 +112,7 @@ def as_if_live(recorded_facts: Iterable[RecordedFact]) -> list[RecordedFact]:
 
 def totals(found: Iterable[Previewed]) -> list[tuple[str, str, int]]:
     """(outcome, code of the reason, how many), the most frequent first."""
-    counts = Counter((one.outcome, (one.reason or "").partition(":")[0]) for one in found)
+    counts = Counter((one.outcome, one.reason_code or "") for one in found)
     return [(outcome, code, count) for (outcome, code), count in counts.most_common()]
 
 

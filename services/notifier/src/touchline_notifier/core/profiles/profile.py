@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from touchline_schemas.identity import EMAIL, normalise_email
+from touchline_schemas.identity import EMAIL, MAX_EMAIL, normalise_email
 from touchline_schemas.mail_events import (
     CONSENT_GIVEN,
     EMAIL_BOUNCED,
@@ -233,7 +233,7 @@ def _said(touchpoint: Touchpoint) -> Iterator[tuple[str, Any]]:
 
 
 def _address(value: Any) -> str | None:
-    return normalise_email(value) if isinstance(value, str) and "@" in value and len(value) <= 254 else None
+    return normalise_email(value) if isinstance(value, str) and "@" in value and len(value) <= MAX_EMAIL else None
 
 
 @dataclass(frozen=True, slots=True)

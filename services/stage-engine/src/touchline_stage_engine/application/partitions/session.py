@@ -33,7 +33,7 @@ _LARGE = 1000
 _SMALL_BATCH_INTERVAL = 0.06
 """Seconds from one small batch of a partition to the next, at least: each has a fixed cost."""
 _FRESH_SECONDS = 0.02
-"""A poll returns what was fetched before it: wait so long for what has come since."""
+"""A poll returns what was fetched before it. A second poll waits this long for what has arrived since."""
 _TRIM_EVERY = 600.0
 _TRIM_AT_ONCE = 5000
 

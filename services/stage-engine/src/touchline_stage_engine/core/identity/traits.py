@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from touchline_schemas.identity import normalise_email
+from touchline_schemas.identity import MAX_EMAIL, normalise_email
 from touchline_schemas.mail_events import names_recipient
 
 MAX_TRAITS = 50
@@ -63,7 +63,9 @@ def read_all(rows: Iterable[tuple[str, str, str, Mapping[str, Any], Mapping[str,
 
 
 def _address(value: Any) -> str | None:
-    return normalise_email(_text(value)) if isinstance(value, str) and "@" in value and len(value) <= 254 else None
+    return (
+        normalise_email(_text(value)) if isinstance(value, str) and "@" in value and len(value) <= MAX_EMAIL else None
+    )
 
 
 def _text(text: str) -> str:

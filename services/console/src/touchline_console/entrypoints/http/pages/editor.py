@@ -27,9 +27,9 @@ def editor_router(pages: Pages) -> APIRouter:
     async def edit(request: Request, name: str, version: int | None = None) -> HTMLResponse:
         shown = await definitions.editor(services(request), name, version)
         checks = {}
-        if _may_edit(request):
+        if is_editor(request):
             checks = await definitions.checked(services(request), name, shown["draft"].text)
-        return await renderer.page(request, "editor.html", may_edit=_may_edit(request), **(shown | checks))
+        return await renderer.page(request, "editor.html", may_edit=is_editor(request), **(shown | checks))
 
     @router.post("/lifecycles/{name}/edit/check")
     async def check(request: Request, name: str, definition: Text = "") -> HTMLResponse:
@@ -87,7 +87,8 @@ def editor_router(pages: Pages) -> APIRouter:
     return router
 
 
-def _may_edit(request: Request) -> bool:
+def is_editor(request: Request) -> bool:
+    """Whether the person who asks may publish."""
     person: Person = request.state.person
     return may(person.role, EDITOR)
 

@@ -8,10 +8,9 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from touchline_console.application.changes import play_drafts
 from touchline_console.application.changes.play_drafts import PlayDraft
 from touchline_console.application.ports import Rejected
-from touchline_console.application.sessions import Person
-from touchline_console.core.roles import EDITOR, may
+from touchline_console.core.roles import EDITOR
 from touchline_console.entrypoints.http.pages.context import Pages, given, services
-from touchline_console.entrypoints.http.pages.editor import Text, unix
+from touchline_console.entrypoints.http.pages.editor import Text, is_editor, unix
 from touchline_console.entrypoints.http.rendering import path_of
 from touchline_console.entrypoints.http.security import needs
 
@@ -28,7 +27,7 @@ def play_editor_router(pages: Pages) -> APIRouter:
     @router.get("/plays/{name}/edit")
     async def edit(request: Request, name: str, version: int | None = None) -> HTMLResponse:
         shown = await play_drafts.editor(services(request), name, version)
-        may_edit = _may_edit(request)
+        may_edit = is_editor(request)
         checks = await play_drafts.checked(services(request), name, shown["draft"].text) if may_edit else {}
         return await renderer.page(request, "play_editor.html", may_edit=may_edit, periods=DAYS, **(shown | checks))
 
@@ -97,8 +96,3 @@ def play_editor_router(pages: Pages) -> APIRouter:
         return RedirectResponse(path_of("plays", name, "edit"), 303)
 
     return router
-
-
-def _may_edit(request: Request) -> bool:
-    person: Person = request.state.person
-    return may(person.role, EDITOR)

@@ -16,23 +16,22 @@ from touchline_notifier.core.decisions.customer_history import reason_text
 from touchline_notifier.core.delivery.endpoints import Endpoint
 from touchline_notifier.core.limits.hold_out import Group
 
-ACTIONS = """
+_ACTION = """
 SELECT action_id, play, nullif(play_version, 0) AS play_version, fact_id, fact_type, customer_id, lifecycle, stage,
        channel, endpoint, outcome, reason_code, reason, fact_at, decide_at, decided_at, finished_at, recovered_at,
        returned_at, converted_at
 FROM actions
-WHERE {conditions}
+"""
+
+ACTIONS = (
+    _ACTION
+    + """WHERE {conditions}
 ORDER BY decided_at DESC, action_id DESC
 LIMIT $1
 """
+)
 
-ACTION = """
-SELECT action_id, play, nullif(play_version, 0) AS play_version, fact_id, fact_type, customer_id, lifecycle, stage,
-       channel, endpoint, outcome, reason_code, reason, fact_at, decide_at, decided_at, finished_at, recovered_at,
-       returned_at, converted_at
-FROM actions
-WHERE action_id = $1
-"""
+ACTION = f"{_ACTION}WHERE action_id = $1"
 
 DELIVERIES = """
 SELECT id, kind, action_id, fact_id, customer_id, channel, endpoint, status, attempts, next_attempt_at, first_before,

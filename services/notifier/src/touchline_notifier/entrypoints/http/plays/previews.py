@@ -1,14 +1,12 @@
 """The route that previews a play over the facts of the last days."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from touchline_runtime.http.parameters import WITHOUT_NUL
 from touchline_runtime.http.problems import Problem
-from touchline_runtime.publishing.answers import DefinitionText, faulty
-from touchline_runtime.yaml.positions import FaultyDocumentError
+from touchline_runtime.publishing.answers import DefinitionText
 from touchline_schemas.identity import customer_key
 
 from touchline_notifier.application.plays.checking import PlayChecker
@@ -20,11 +18,9 @@ from touchline_notifier.application.plays.previewing import (
     PreviewProcesses,
     order_texts,
 )
-from touchline_notifier.core.plays.play import Play
 from touchline_notifier.entrypoints.http.plays.answers import problems
-from touchline_notifier.entrypoints.http.plays.publishing import PlayName, accept
-
-CustomerId = Annotated[str | None, Field(min_length=1, max_length=1000), WITHOUT_NUL]
+from touchline_notifier.entrypoints.http.plays.drafts import CustomerId, checked_text
+from touchline_notifier.entrypoints.http.plays.publishing import PlayName
 
 
 class PreviewRequest(BaseModel):
@@ -91,23 +87,6 @@ class Preview(BaseModel):
     actions: int
     outcomes: list[OutcomeCount]
     items: list[PreviewedAction]
-
-
-async def checked_text(live: LivePlays, checker: PlayChecker, name: str, definition: str | None) -> tuple[str, Play]:
-    """The text of a draft, or of the play in force, that passes the check; and its play.
-
-    Raises:
-        Problem: there is no such play, or the text is wrong.
-    """
-    source = live.in_force.sources.get(name)
-    if definition is None and source is None:
-        raise Problem(404, f"no play {name!r} is in force: send its text as `definition`", type="not-found")
-    text = definition if definition is not None else source.text if source is not None else ""
-    checked = await checker.check(text, try_templates=False)
-    try:
-        return text, accept(checked, name)
-    except FaultyDocumentError as error:
-        raise faulty(error) from None
 
 
 @dataclass(frozen=True)

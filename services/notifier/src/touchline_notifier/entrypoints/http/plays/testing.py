@@ -18,7 +18,7 @@ from touchline_notifier.application.plays.live import LivePlays
 from touchline_notifier.application.plays.testing import PlayTester, TestMessage, TestRefusedError, TestResult
 from touchline_notifier.core.plays.rendering import RenderingError
 from touchline_notifier.entrypoints.http.plays.answers import problems
-from touchline_notifier.entrypoints.http.plays.previews import CustomerId, checked_text
+from touchline_notifier.entrypoints.http.plays.drafts import CustomerId, checked_text
 from touchline_notifier.entrypoints.http.plays.publishing import PlayName
 
 

@@ -1,0 +1,59 @@
+"""A session that cannot go on is reported once while the fault lasts, and again when it comes back."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+from touchline_notifier.application.deciding import reader as module
+from touchline_notifier.application.session_ports import SessionFault
+from touchline_runtime.errors import Unavailable
+
+from tests.support.waiting import wait_until
+
+
+class Sessions:
+    """Sessions of which none can be opened."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def open(self) -> Any:
+        self.opened += 1
+        raise PermissionError
+
+
+class Unobserved:
+    """Ignores what the reader does."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_: None
+
+
+@pytest.mark.parametrize("worked", [False, True])
+async def test_a_fault_is_reported_once_while_it_lasts_and_again_after_a_session_that_worked(
+    monkeypatch: pytest.MonkeyPatch, worked: bool
+) -> None:
+    if worked:
+        monkeypatch.setattr(module, "_WORKED_SECONDS", -1.0)
+    sessions, stopping = Sessions(), asyncio.Event()
+    no_plays: Any = None
+    reader = module.Reader(
+        sessions.open,
+        lambda error: SessionFault("blocked", "grant the right", 0.001),
+        no_plays,
+        Unobserved(),
+        sending=True,
+        stall_seconds=60,
+        wake_delivery=lambda: None,
+    )
+    with capture_logs() as logs:
+        running = asyncio.create_task(reader.run(stopping))
+        await wait_until(lambda: sessions.opened >= 5, "a fifth session is tried", interval=0)
+        stopping.set()
+        await running
+    reports = [entry["error"] for entry in logs if entry["event"] == "session_blocked"]
+    assert set(reports) == {"grant the right"}
+    assert len(reports) == (sessions.opened if worked else 1)
+    with pytest.raises(Unavailable, match="grant the right"):
+        await reader.check()
