@@ -8,14 +8,14 @@ from typing import Any
 
 import aiokafka.client
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
 from touchline_runtime.config.settings import ServiceSettings
 from touchline_runtime.errors import ConfigurationError, Unavailable
-from touchline_runtime.kafka import header_names
+from touchline_runtime.kafka import closed_connections, header_names
+from touchline_runtime.kafka.background_tasks import Consumer, Producer
 from touchline_runtime.kafka.faults import remedy
 from touchline_runtime.kafka.security import tls_context, token_provider
 from touchline_runtime.process.sockets import keep_alive
@@ -36,6 +36,7 @@ async def _create_kept_alive(*arguments: Any, **more: Any) -> Any:
 
 # aiokafka has no option for its sockets; every client of the process gets its connections from here.
 aiokafka.client.create_conn = _create_kept_alive
+closed_connections.install()
 header_names.install()
 
 
@@ -70,13 +71,13 @@ def connection(settings: ServiceSettings, client_id: str) -> dict[str, Any]:
     return arguments
 
 
-def producer(settings: ServiceSettings, client_id: str, **arguments: Any) -> AIOKafkaProducer:
+def producer(settings: ServiceSettings, client_id: str, **arguments: Any) -> Producer:
     """A producer that doesn't lose or repeat: acks=all, idempotent. Not started."""
     defaults: dict[str, Any] = {"acks": "all", "enable_idempotence": True, "linger_ms": 5, "max_batch_size": 256 * 1024}
-    return AIOKafkaProducer(**connection(settings, client_id) | defaults | arguments)
+    return Producer(**connection(settings, client_id) | defaults | arguments)
 
 
-def consumer(settings: ServiceSettings, client_id: str, *topics: str, **arguments: Any) -> AIOKafkaConsumer:
+def consumer(settings: ServiceSettings, client_id: str, *topics: str, **arguments: Any) -> Consumer:
     """A consumer of committed records that never jumps silently: no automatic commits, no automatic reset. Not started.
 
     With ``auto_offset_reset="none"`` a position that is gone from the topic is an error for the caller to handle.
@@ -86,7 +87,7 @@ def consumer(settings: ServiceSettings, client_id: str, *topics: str, **argument
         "auto_offset_reset": "none",
         "isolation_level": "read_committed",
     }
-    return AIOKafkaConsumer(*topics, **connection(settings, client_id) | defaults | arguments)
+    return Consumer(*topics, **connection(settings, client_id) | defaults | arguments)
 
 
 async def start_when_reachable(client: Any, settings: ServiceSettings) -> None:

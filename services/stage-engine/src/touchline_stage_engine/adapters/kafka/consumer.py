@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import (
     ConsumerStoppedError,
@@ -19,6 +19,7 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
 )
 from touchline_runtime.kafka import clients as kafka
+from touchline_runtime.kafka.background_tasks import Consumer
 from touchline_runtime.kafka.faults import check_assignment
 from touchline_runtime.kafka.shutdown import stop_client
 
@@ -85,8 +86,8 @@ class KafkaTouchpointConsumer:
         self._settings = settings
         self._inputs = inputs
         self._worker = worker
-        self._consumer: AIOKafkaConsumer | None = None
-        self._written: AIOKafkaConsumer | None = None
+        self._consumer: Consumer | None = None
+        self._written: Consumer | None = None
         self._ends = Ends()
         self._done: dict[TopicPartition, int] = {}
         self._polled: dict[TopicPartition, int] = {}
@@ -94,7 +95,7 @@ class KafkaTouchpointConsumer:
         self._on_failed: Callable[[Exception], None] | None = None
 
     @property
-    def consumer(self) -> AIOKafkaConsumer:
+    def consumer(self) -> Consumer:
         """aiokafka's consumer, once started."""
         assert self._consumer is not None, "start first"
         return self._consumer
@@ -310,8 +311,11 @@ class KafkaTouchpointConsumer:
                 pass
 
     def _membership_error(self) -> Exception | None:
-        """The error, if any, that aiokafka's group coordinator wants to report."""
+        """The error, if any, with which aiokafka's group coordinator or a background task has ended."""
         try:
+            for consumer in (self._consumer, self._written):
+                if consumer is not None:
+                    consumer.check()
             if self._consumer is not None:
                 self._consumer._coordinator.check_errors()
         except Exception as error:
