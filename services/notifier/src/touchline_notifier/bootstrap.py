@@ -11,6 +11,7 @@ import asyncpg
 import structlog
 from touchline_runtime.audit.postgres import PostgresAuditLog
 from touchline_runtime.database import pools as database
+from touchline_runtime.database.readiness import tables_answer
 from touchline_runtime.errors import ConfigurationError
 from touchline_runtime.kafka import clients as kafka
 from touchline_runtime.kafka.clients import Admin
@@ -141,7 +142,7 @@ async def base(settings: NotifierSettings, channels: Mapping[str, Channel]) -> A
         configured = settings.unsubscribe_secret.get_secret_value().split(",")
         given = [secret.strip() for secret in configured if secret.strip()]
         health = Health()
-        health.add("postgresql", lambda: database.answers(pool))
+        health.add("postgresql", lambda: tables_answer(pool))
         tokens = await unsubscribe_tokens(pool, given, stored)
         has_public_url = bool(settings.own_public_url())
         live = LivePlays(PostgresPublishedPlays(pool), channels, has_public_url=has_public_url)

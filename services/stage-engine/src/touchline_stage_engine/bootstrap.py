@@ -17,6 +17,7 @@ from touchline_runtime.audit.postgres import PostgresAuditLog
 from touchline_runtime.audit.routes import audit_router
 from touchline_runtime.console_link import console_link_router
 from touchline_runtime.database import pools as database
+from touchline_runtime.database.readiness import tables_answer
 from touchline_runtime.errors import ConfigurationError
 from touchline_runtime.http.app import build_app
 from touchline_runtime.http.auth import include_guarded
@@ -142,7 +143,7 @@ def _health(open_: Connections) -> Health:
         await kafka.answers(open_.admin)
 
     async def database_answers() -> None:
-        await database.answers(open_.pool)
+        await tables_answer(open_.pool)
 
     health.add("kafka", kafka_answers)
     health.add("database", database_answers)

@@ -3,13 +3,15 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 import pytest
+import sqlalchemy.exc
 from fastapi import Depends, FastAPI
 from fastapi.responses import StreamingResponse
 from structlog.testing import capture_logs
+from touchline_runtime.database.faults import REFUSALS
 from touchline_runtime.errors import Unavailable
 from touchline_runtime.http.app import build_app
 from touchline_runtime.http.auth import require_token
@@ -96,6 +98,45 @@ async def test_every_error_is_a_problem() -> None:
     assert answers["/refused"].headers["retry-after"] == "3"
     assert "retry-after" in answers["/away"].headers
     assert "secret detail" not in answers["/broken"].text
+
+
+def _wrapped(cause: Exception) -> Exception:
+    """As SQLAlchemy raises what asyncpg raised."""
+    adapted = RuntimeError(str(cause))
+    adapted.__cause__ = cause
+    return sqlalchemy.exc.ProgrammingError("SELECT secret FROM customers", {}, adapted)
+
+
+def _translated(cause: Exception) -> Exception:
+    """As an adapter raises it."""
+    error = Unavailable(f"{type(cause).__name__}: {cause}")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize("raised", [lambda cause: cause, _wrapped, _translated])
+@pytest.mark.parametrize("kind", REFUSALS)
+async def test_a_database_that_refuses_is_unavailable_and_the_answer_says_what_to_do(
+    kind: type[Exception], raised: Callable[[Exception], Exception]
+) -> None:
+    app = application()
+
+    @app.get("/asks")
+    async def asks() -> None:
+        raise raised(kind('permission denied for table "secret" at 127.0.0.1'))
+
+    with capture_logs() as logs:
+        async with client(app) as http:
+            answer = await http.get("/asks")
+    assert answer.status_code == 503
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "/problems/database-refuses"
+    assert "migrate" in answer.json()["detail"]
+    assert "secret" not in answer.text
+    assert "127.0.0.1" not in answer.text
+    (logged,) = logs
+    assert (logged["event"], logged["log_level"]) == ("database_refuses", "error")
+    assert kind.__name__ in logged["error"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel
 
 from touchline_runtime.audit.entry import Actor, request_id_of
 from touchline_runtime.exports.csv_text import csv_lines
+from touchline_runtime.exports.first_item import with_first_item_read
 from touchline_runtime.http.problems import Problem, problem_responses
 from touchline_runtime.http.tokens import Token
 
@@ -107,7 +108,9 @@ def audit_router(log: AuditLog) -> APIRouter:
             writing = _csv if format == "csv" else _ndjson
             media_type = "text/csv; charset=utf-8" if format == "csv" else "application/x-ndjson"
             headers = {"Content-Disposition": f'attachment; filename="audit.{format}"'}
-            return StreamingResponse(writing(_all(log, asked)), media_type=media_type, headers=headers)
+            return StreamingResponse(
+                writing(await with_first_item_read(_all(log, asked))), media_type=media_type, headers=headers
+            )
         if cursor is not None and not (cursor.isascii() and cursor.isdigit() and int(cursor) < 2**63):
             raise Problem(422, "cursor: this list did not issue it", type="invalid-request")
         found = await log.entries(before_id=None if cursor is None else int(cursor), limit=limit + 1, **asked)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Classifies a failed database command: a transient fault, or invalid values."""
+"""Classifies a failed database command: a transient fault, a refusal, or invalid values."""
 
 import asyncpg
 import sqlalchemy.exc
@@ -25,6 +25,22 @@ UNREACHABLE = (
 Catch :data:`CONTENT_FAULTS` first: asyncpg's own complaint about an argument is an InterfaceError, too.
 """
 
+REFUSALS = (
+    asyncpg.InsufficientPrivilegeError,  # 42501
+    asyncpg.UndefinedTableError,  # 42P01
+    asyncpg.UndefinedColumnError,  # 42703: the tables are those of an earlier version
+    asyncpg.UndefinedFunctionError,  # 42883
+    asyncpg.UndefinedObjectError,  # 42704
+    asyncpg.InvalidSchemaNameError,  # 3F000
+)
+"""The server refuses such a statement until an operator acts: rights are missing, or the tables are not migrated."""
+
+REFUSAL = (
+    "the database refuses: check that its tables are those of this version (run the service's `migrate` command) and "
+    "that its user has the rights to read and write them"
+)
+"""What an operator has to do about one of :data:`REFUSALS`. It names nothing of the database."""
+
 CONTENT_FAULTS = (
     ClientDataError,
     asyncpg.DataError,  # class 22
@@ -38,6 +54,22 @@ CONTENT_FAULTS = (
 def is_transient(error: BaseException) -> bool:
     """Whether a failed database operation may succeed when it is tried again later."""
     return isinstance(error, UNREACHABLE) and not isinstance(error, CONTENT_FAULTS)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the server refuses until an operator acts."""
+    return isinstance(error, REFUSALS)
+
+
+def database_cause(error: BaseException) -> BaseException | None:
+    """The driver's error behind one of ours, or behind SQLAlchemy's; None where there is none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        found = driver_error(cause)
+        if is_transient(found) or is_refusal(found):
+            return found
+        cause = cause.__cause__
+    return None
 
 
 def driver_error(error: BaseException) -> BaseException:

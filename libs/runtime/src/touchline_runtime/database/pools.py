@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from touchline_runtime.config.settings import ServiceSettings
 from touchline_runtime.database.connection import SESSION, connection_class, prepare_connection
 from touchline_runtime.database.faults import CONTENT_FAULTS, UNREACHABLE, driver_error, is_transient, remedy
-from touchline_runtime.errors import ConfigurationError, Unavailable
+from touchline_runtime.errors import ConfigurationError
 from touchline_runtime.process.startup_retry import NAME_SECONDS, StartupRetry
 
 log = structlog.get_logger(__name__)
@@ -164,14 +164,6 @@ async def sqlalchemy_engine(
         yield engine
     finally:
         await engine.dispose()
-
-
-async def answers(connections: asyncpg.Pool) -> None:
-    """A health check: the server answers a query."""
-    try:
-        await connections.fetchval("SELECT 1", timeout=2)
-    except UNREACHABLE as error:
-        raise Unavailable(f"PostgreSQL does not answer: {error}") from None
 
 
 async def migrate(settings: ServiceSettings, *, package: str, schema: str) -> None:

@@ -108,7 +108,9 @@ def install(app: FastAPI) -> None:
         return error.response()
 
     @app.exception_handler(Unavailable)
-    async def _unavailable(_: Request, error: Unavailable) -> Response:
+    async def _unavailable(request: Request, error: Unavailable) -> Response:
+        if (problem := _refused_by_database(request, error)) is not None:
+            return problem.response()
         return Problem(503, str(error), type="unavailable", headers={"Retry-After": "2"}).response()
 
     @app.exception_handler(RequestValidationError)
@@ -123,25 +125,46 @@ def install(app: FastAPI) -> None:
     async def _http(_: Request, error: HTTPException) -> Response:
         return Problem(error.status_code, str(error.detail), headers=dict(error.headers or {})).response()
 
-    async def _server_away(request: Request, error: Exception) -> Response:
-        """A database or a broker that does not answer: 503; any other error of theirs is ours."""
-        # Imported here: ingest has no database, and needn't load its drivers.
-        from touchline_runtime.database.faults import driver_error, is_transient
-
-        if is_transient(cause := driver_error(error)):
-            log.warning("server_away", route=_route(request.scope), error=f"{type(cause).__name__}: {cause}")
-            detail = "the database does not answer: try again shortly"
-            return Problem(503, detail, type="unavailable", headers={"Retry-After": "2"}).response()
-        return await _unexpected(request, error)
+    async def _server_fault(request: Request, error: Exception) -> Response:
+        """A database or a broker that does not answer, or refuses: 503; any other error of theirs is ours."""
+        problem = server_problem(request, error)
+        return await _unexpected(request, error) if problem is None else problem.response()
 
     kinds: tuple[type[Exception], ...] = (OSError, TimeoutError, *_driver_errors())
     for kind in kinds:
-        app.exception_handler(kind)(_server_away)
+        app.exception_handler(kind)(_server_fault)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> Response:
         log.error("request_failed", method=request.method, route=_route(request.scope), exc_info=error)
         return Problem(500, "something went wrong on our side; the log has the details", type="internal").response()
+
+
+def server_problem(request: Request, error: Exception) -> Problem | None:
+    """The answer to a request that failed because a server does not answer, or refuses; None for any other error."""
+    # Imported here: ingest has no database, and needn't load its drivers.
+    from touchline_runtime.database.faults import database_cause
+
+    if (problem := _refused_by_database(request, error)) is not None:
+        return problem
+    if (cause := database_cause(error)) is None:
+        return None
+    log.warning("server_away", route=_route(request.scope), error=f"{type(cause).__name__}: {cause}")
+    detail = "the database does not answer: try again shortly"
+    return Problem(503, detail, type="unavailable", headers={"Retry-After": "2"})
+
+
+def _refused_by_database(request: Request, error: Exception) -> Problem | None:
+    """The answer where the database refuses until an operator acts; only the log has the database's own words."""
+    if "asyncpg" not in sys.modules:
+        return None
+    from touchline_runtime.database.faults import REFUSAL, database_cause, is_refusal
+
+    cause = database_cause(error)
+    if cause is None or not is_refusal(cause):
+        return None
+    log.error("database_refuses", route=_route(request.scope), error=f"{type(cause).__name__}: {cause}", remedy=REFUSAL)
+    return Problem(503, REFUSAL, type="database-refuses", headers={"Retry-After": "30"})
 
 
 def _route(scope: Scope) -> str | None:

@@ -112,15 +112,16 @@ async def listed(services: Services, asked: Asked, cursor: str | None, now: date
 
 
 async def as_csv(services: Services, asked: Asked, now: datetime) -> AsyncIterator[str]:
-    """Every customer that the filters let through, as CSV, a page at a time."""
+    """Every customer that the filters let through, as CSV, a page at a time; the head comes with the first page."""
     lifecycles = await part(services.engine.get("/v1/lifecycles"))
     asked = asked.fitting(lifecycles.items) if lifecycles.ok else asked
     names = [one["name"] for one in lifecycles.items]
-    yield csv_lines([[*CSV_HEAD, *(f"{name} {what}" for name in names for what in ("stage", "stalled level"))]])
+    head = csv_lines([[*CSV_HEAD, *(f"{name} {what}" for name in names for what in ("stage", "stalled level"))]])
     cursor = None
     while True:
         page = await services.engine.get("/v1/customers", **asked.for_engine(now), limit=CSV_PAGE, cursor=cursor)
-        yield csv_lines(_row(item, names) for item in page["items"])
+        yield head + csv_lines(_row(item, names) for item in page["items"])
+        head = ""
         cursor = page["next"]
         if cursor is None:
             return

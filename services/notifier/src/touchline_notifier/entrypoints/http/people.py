@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from touchline_runtime.audit.routes import actor_of
+from touchline_runtime.exports.first_item import with_first_item_read
 from touchline_runtime.exports.json_object import items_of, json_object
 from touchline_runtime.exports.pages import pretty
 from touchline_runtime.http.parameters import WITHOUT_NUL
@@ -125,8 +126,12 @@ def people_router(reads: Reads, queries: Queries, suppressions: Suppressions, co
         if profile is None:
             raise Problem(404, f"nothing is known of {customer_id!r}", type="not-found")
         key = profile["customer_id"]
-        actions = items_of(lambda cursor: queries.actions(customer_id=key, limit=_AT_ONCE, cursor=cursor))
-        deliveries = items_of(lambda cursor: queries.deliveries(customer_id=key, limit=_AT_ONCE, cursor=cursor))
+        actions = await with_first_item_read(
+            items_of(lambda cursor: queries.actions(customer_id=key, limit=_AT_ONCE, cursor=cursor))
+        )
+        deliveries = await with_first_item_read(
+            items_of(lambda cursor: queries.deliveries(customer_id=key, limit=_AT_ONCE, cursor=cursor))
+        )
         headers = {"Content-Disposition": f'attachment; filename="messages.{format}"'}
         if format == "json":
             body = json_object(profile, {"actions": actions, "deliveries": _with_messages(queries, deliveries)})

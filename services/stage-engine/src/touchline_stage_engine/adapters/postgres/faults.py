@@ -26,5 +26,5 @@ def database_faults() -> Iterator[None]:
     except asyncpg.PostgresError as error:
         raise PermanentFaultError(
             f"PostgreSQL refuses: {error}: check that the tables are those of this version (touchline-stage-engine "
-            "migrate) and that the user may write them"
+            "migrate) and that the user has the rights to read and write them"
         ) from error

@@ -1,11 +1,11 @@
 """``/customers``, ``/customers.csv`` and ``/customers/{id}``."""
 
-from collections.abc import AsyncIterator
 from dataclasses import fields
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from touchline_runtime.exports.first_item import with_first_item_read
 
 from touchline_console.application import customer as one_customer
 from touchline_console.application import people
@@ -37,16 +37,9 @@ def customers_router(pages: Pages) -> APIRouter:
 
     @router.get("/customers.csv")
     async def exported(request: Request) -> Response:
-        rows = people.as_csv(services(request), _asked(request), datetime.now(UTC))
-        first = await anext(rows)
-
-        async def whole() -> AsyncIterator[str]:
-            yield first
-            async for some in rows:
-                yield some
-
+        rows = await with_first_item_read(people.as_csv(services(request), _asked(request), datetime.now(UTC)))
         headers = {"Content-Disposition": 'attachment; filename="customers.csv"'}
-        return StreamingResponse(whole(), media_type="text/csv; charset=utf-8", headers=headers)
+        return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
 
     @router.get("/customers/{customer_id:path}")
     async def one(request: Request, customer_id: str, lifecycle: str | None = None) -> HTMLResponse:

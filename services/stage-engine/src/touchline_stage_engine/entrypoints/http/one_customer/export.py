@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from touchline_runtime.exports.first_item import with_first_item_read
 from touchline_runtime.exports.json_object import items_of, json_object
 from touchline_runtime.exports.pages import TEMPLATES, pretty
 from touchline_runtime.http.problems import Problem
@@ -58,8 +59,8 @@ def customer_export_router(
             raise Problem(404, f"no touchpoint of {customer_id!r} has been folded", type="not-found")
         key = found["customer_id"]
         summary = (await summaries.summaries([key])).get(key)
-        touchpoints = items_of(lambda cursor: history.touchpoints(key, MAX_LIMIT, cursor))
-        facts = items_of(lambda cursor: history.history(key, None, True, MAX_LIMIT, cursor))
+        touchpoints = await with_first_item_read(items_of(lambda cursor: history.touchpoints(key, MAX_LIMIT, cursor)))
+        facts = await with_first_item_read(items_of(lambda cursor: history.history(key, None, True, MAX_LIMIT, cursor)))
         about = {
             "customer_id": key,
             "aliases": found["aliases"],
