@@ -130,7 +130,9 @@ async def _watch(
             if first is not None:
                 stall = max(stall, now - asked)
             peak = max(peak, process.memory_info().rss)
-            folded, messages = map(int, await connection.fetchrow(progress))
+            row = await connection.fetchrow(progress)
+            assert row is not None
+            folded, messages = map(int, row)
             if first is None and folded:
                 first, spent_before = (now, folded), _processor_seconds(process)
             done = folded >= count and first is not None

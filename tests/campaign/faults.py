@@ -55,7 +55,7 @@ class Faults:
         self._rng = random.Random(seed)
         self._stopping = asyncio.Event()
         self._servers = asyncio.Lock()
-        """Held while a server is away: nobody can become ready then."""
+        """Held while a server is away, and by who becomes ready: nobody can while a server is away."""
         self.counts: Counter[str] = Counter()
 
     @property
@@ -111,11 +111,18 @@ class Faults:
                 await asyncio.sleep(self._rng.random())
                 await self._kill(process, f"kill -9 at random: {role}")
 
+    async def _start(self, process: Process) -> None:
+        """Start a process and wait until it is ready; servers that can be away are here for that time."""
+        if not self._servers_fail:
+            await process.start()
+            return
+        async with self._servers:
+            await process.start()
+
     async def _kill(self, process: Process, what: str) -> None:
         await process.kill()
         self.counts[what] += 1
-        async with self._servers:
-            await process.start()
+        await self._start(process)
 
     async def _kill_at(self, process: Process, step: Step) -> None:
         proxy = process.kafka if step.server == "kafka" else process.postgres
@@ -155,16 +162,14 @@ class Faults:
             self.counts[f"frozen owner taken over: {role}" if taken else f"frozen, not taken over: {role}"] += 1
             self.counts[f"partitions taken over: {role}"] += taken
         process.service.resume()
-        async with self._servers:
-            await process.start()
+        await self._start(process)
 
     async def _leave(self, process: Process) -> None:
         """A worker leaves in good order, and joins again."""
         await asyncio.to_thread(process.service.terminate)
         self.counts[f"left and joined: {process.role}"] += 1
         await asyncio.sleep(self._rng.random() * 3)
-        async with self._servers:
-            await process.start()
+        await self._start(process)
 
     async def _network(self, process: Process) -> None:
         """Trouble on the process's connections to one of its servers, or both."""
@@ -189,8 +194,7 @@ class Faults:
         if trouble == "black hole":
             for proxy in proxies:
                 proxy.reset()
-        async with self._servers:
-            await process.start()
+        await self._start(process)
 
     # Servers
 

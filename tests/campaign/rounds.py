@@ -91,18 +91,17 @@ async def play_round(
         accepted = folder / "accepted.ndjson"
         load = Load(deployment, seed * 1000 + number, accepted)
         faults = Faults(deployment, seed * 1000 + number, servers=servers)
-        loading, injecting = asyncio.create_task(load.run()), asyncio.create_task(faults.run())
-        await asyncio.wait([loading, injecting], timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
-        if least:
-            done = (loading, injecting)
-            await wait_until(
-                lambda: any(task.done() for task in done) or (load.accepted >= least and faults.counts),
-                f"{least} touchpoints are accepted and a fault is made",
-            )
-        faults.stop()
-        await injecting
-        load.stop()
-        await loading
+        async with asyncio.TaskGroup() as tasks:
+            loading, injecting = tasks.create_task(load.run()), tasks.create_task(faults.run())
+            await asyncio.wait([loading, injecting], timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+            if least:
+                await wait_until(
+                    lambda: loading.done() or injecting.done() or (load.accepted >= least and faults.counts),
+                    f"{least} touchpoints are accepted and a fault is made",
+                )
+            faults.stop()
+            await injecting
+            load.stop()
         left = await settle(deployment)
         report = await judge(deployment, accepted, folder / "evidence")
         leaked = leaks(deployment.database_url, folder / "logs", folder / "evidence", await metrics_of(deployment))

@@ -38,7 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, str(ROOT / "deploy/build_site.py"), str(folder)]
     built = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
-    return folder / CONFIGURATION["project"]["site_dir"]
+    return folder / str(CONFIGURATION["project"]["site_dir"])
 
 
 def test_the_site_builds_without_broken_links(site: Path) -> None:

@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import psutil
@@ -86,7 +87,7 @@ async def read(stack: Stack, topic: str) -> tuple[list[bytes], list[bytes]]:
         await connection.close()
 
 
-async def _until_end(consumer, partition):  # type: ignore[no-untyped-def]
+async def _until_end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> AsyncIterator[Any]:
     end = (await consumer.end_offsets([partition]))[partition]
     while await consumer.position(partition) < end:
         yield await asyncio.wait_for(consumer.getone(partition), 120)
@@ -240,6 +241,6 @@ def test_servers_that_are_given_are_looked_at_and_left_alone(own: Stack, tmp_pat
 
 def _runs(pid: int) -> bool:
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False

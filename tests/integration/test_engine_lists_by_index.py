@@ -98,10 +98,13 @@ async def test_a_page_is_found_by_an_index_and_reads_its_own_length(connection: 
 @pytest.mark.parametrize("name", LISTS)
 async def test_pages_one_after_the_other_are_the_whole_list(connection: AsyncConnection, name: str) -> None:
     statement, parameters, _ = LISTS[name]
-    first = {key: None for key in ("at", "id", "source", "after", "no", "a", "b", "since", "rank") if key in parameters}
+    first: dict[str, Any] = {
+        key: None for key in ("at", "id", "source", "after", "no", "a", "b", "since", "rank") if key in parameters
+    }
     whole = (await connection.execute(statement, parameters | first | {"limit": ROWS})).mappings().all()
     assert len(whole) > 200
-    position, paged = dict(first), []
+    position = dict(first)
+    paged: list[Any] = []
     for _ in range(3):
         rows = (await connection.execute(statement, parameters | position | {"limit": 70})).mappings().all()
         paged += rows

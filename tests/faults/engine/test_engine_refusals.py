@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.faults]
 START = datetime(2026, 3, 1, tzinfo=UTC)
-LIMITS = {"TOUCHLINE_DATABASE_COMMAND_TIMEOUT_SECONDS": "3", "TOUCHLINE_STALL_SECONDS": "4"}
+LIMITS: dict[str, Any] = {"TOUCHLINE_DATABASE_COMMAND_TIMEOUT_SECONDS": "3", "TOUCHLINE_STALL_SECONDS": "4"}
 
 
 async def post(world: World, first: int, number: int = 40) -> None:

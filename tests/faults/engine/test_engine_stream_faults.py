@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -46,7 +47,7 @@ async def test_a_stream_says_that_kafka_went_away_and_a_new_one_is_refused_until
         await wait_until(follows, "a stream follows again")
 
 
-async def _until_data(lines):  # type: ignore[no-untyped-def]
+async def _until_data(lines: AsyncIterator[str]) -> AsyncIterator[str]:
     async for line in lines:
         yield line
         if line.startswith("data:"):

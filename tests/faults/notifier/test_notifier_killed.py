@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,12 +33,16 @@ async def test_one_notifier_killed_again_and_again(world: World) -> None:
         posting = asyncio.create_task(post(world, facts))
         for _ in range(4):
             so_far = len(receiver.arrived)
-            await wait_until(lambda so_far=so_far: _some(lambda: len(receiver.arrived) > so_far + 10))
+            await wait_until(partial(_more_arrived, receiver, so_far + 10))
             await asyncio.sleep(random.random() * 0.3)  # anywhere in its work
             process.kill()
             process = world.start(TOUCHLINE_WORKER_ID="the-one")
         await posting
         check(await everything_sent(world, facts), facts, receiver)
+
+
+def _more_arrived(receiver: WebhookReceiver, number: int) -> bool:
+    return len(receiver.arrived) > number
 
 
 async def _some(condition: Any) -> bool:

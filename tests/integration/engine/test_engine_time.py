@@ -361,7 +361,7 @@ async def test_a_backlog_of_an_alias_makes_no_false_stalls(world: World, linked:
     await world.post([*before, active[0], active[1]])
 
     async def merged() -> bool:
-        return (await world.get("/v1/customers/c") or {}).get("touchpoints", 0) >= len(before) + 2
+        return bool((await world.get("/v1/customers/c") or {}).get("touchpoints", 0) >= len(before) + 2)
 
     if linked == "merged before":
         await wait_until(merged, "the keys have become one person")

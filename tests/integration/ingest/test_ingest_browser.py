@@ -57,7 +57,7 @@ class Web:
 
     def touchpoints(self) -> list[dict[str, Any]]:
         """What arrived, each id once: sending again is allowed to happen."""
-        found = {}
+        found: dict[str, dict[str, Any]] = {}
         for record in self.publisher.published["touchpoints"]:
             touchpoint = orjson.loads(record.value)
             found.setdefault(touchpoint["id"], touchpoint)

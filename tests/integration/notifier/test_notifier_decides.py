@@ -257,7 +257,7 @@ async def test_a_record_that_can_not_be_read_goes_to_the_dead_letters_and_holds_
         pool = await world.database()
 
         async def published() -> bool:
-            return await pool.fetchval("SELECT count(*) FROM outbox") == 0
+            return bool(await pool.fetchval("SELECT count(*) FROM outbox") == 0)
 
         await wait_until(published)
         assert len(receiver.arrived) == 1

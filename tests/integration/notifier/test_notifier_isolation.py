@@ -6,6 +6,7 @@ PostgreSQL rejects the rows of chosen customers with a data exception, wherever 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import asyncpg
 import orjson
@@ -116,7 +117,7 @@ class Database:
 async def database(database_url: str) -> AsyncIterator[Database]:
     settings = NotifierSettings(database_url=SecretStr(database_url), partitions=1)
     await bootstrap.migrate(settings)
-    given = {"server_settings": {"search_path": "notifier"}}
+    given: dict[str, Any] = {"server_settings": {"search_path": "notifier"}}
     connection = await asyncpg.connect(database_url, **given)
     publishing = await asyncpg.connect(database_url, **given)
     inputs = Inputs("here", "touchpoints", "facts")

@@ -38,7 +38,7 @@ async def settings(world: World) -> NotifierSettings:
 
 
 @pytest.fixture
-async def connection(world: World, settings: NotifierSettings) -> AsyncIterator[asyncpg.Connection]:
+async def connection(world: World, settings: NotifierSettings) -> AsyncIterator[asyncpg.pool.PoolConnectionProxy]:
     """A publisher's connection."""
     pool = await world.database()
     async with pool.acquire() as lent:

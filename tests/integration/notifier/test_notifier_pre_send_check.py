@@ -83,7 +83,7 @@ async def test_it_counts_though_another_process_reads_that_partition_and_is_slow
         pool = await world.database()
 
         async def shared() -> bool:
-            return await pool.fetchval("SELECT count(DISTINCT owner_pid) FROM positions") == PARTITIONS
+            return bool(await pool.fetchval("SELECT count(DISTINCT owner_pid) FROM positions") == PARTITIONS)
 
         await wait_until(shared)
         for customer, address in people:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, ConsoleMessage, Page
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page
 
 AXE = Path(__file__).parent / "vendor/axe.min.js"
 _STILL_LOADING = """() => {
@@ -55,7 +55,7 @@ class Look:
             page = context.new_page()
             page.on("console", self._heard)
             page.on("pageerror", lambda error: self._said.append(str(error)))
-            page.on("dialog", lambda dialog: (self._said.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+            page.on("dialog", self._dialog)
             page.on("request", self._asked)
             answer = page.goto(self.base + path)
             self.status = answer.status if answer else 0
@@ -84,6 +84,10 @@ class Look:
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self._said.append(message.text)
+
+    def _dialog(self, dialog: Dialog) -> None:
+        self._said.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self.base, "data:")):

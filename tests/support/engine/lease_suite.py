@@ -7,7 +7,7 @@ import pytest
 from touchline_stage_engine.application.batches.changes import Changes, touchpoint_row
 from touchline_stage_engine.application.batches.customers import Customer
 from touchline_stage_engine.application.batches.folding import END, START
-from touchline_stage_engine.application.batches.touchpoint_outcomes import NotedOutcome
+from touchline_stage_engine.application.batches.touchpoint_outcomes import NotedOutcome, Outcome
 from touchline_stage_engine.application.errors import FencedError
 from touchline_stage_engine.application.outbox_records import identity_message
 from touchline_stage_engine.application.ports import PartitionLease
@@ -270,7 +270,9 @@ class PartitionLeaseSuite:
 
     async def test_outcomes_add_up_and_old_ones_are_trimmed(self, acquire: Acquire) -> None:
         lease = await acquire(0)
-        noted = {(hash_, "duplicate"): NotedOutcome(2, None, None, None) for hash_ in (1, 2, 3)}
+        noted: dict[tuple[int, Outcome], NotedOutcome] = {
+            (hash_, "duplicate"): NotedOutcome(2, None, None, None) for hash_ in (1, 2, 3)
+        }
         async with lease.fenced_transaction() as tables:
             await tables.touchpoints.save_outcomes(noted, 10)
             await tables.touchpoints.save_outcomes({(1, "duplicate"): NotedOutcome(1, None, None, None)}, 20)

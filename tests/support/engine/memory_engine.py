@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from touchline_runtime.config.settings import read_settings
@@ -21,6 +21,7 @@ from touchline_stage_engine.application.outbox_records import IDENTITY, Outgoing
 from touchline_stage_engine.application.partitions.catch_up import CatchUp
 from touchline_stage_engine.application.partitions.context import WorkerContext
 from touchline_stage_engine.application.partitions.writer import PartitionWriter
+from touchline_stage_engine.application.ports import CatchUpTable, OutboxPublisher, TouchpointConsumer
 from touchline_stage_engine.application.values import PartitionKey, Records
 from touchline_stage_engine.core.definitions.model import Definition
 from touchline_stage_engine.core.definitions.parse import read_definition
@@ -96,12 +97,14 @@ class MemoryEngine:
         self._context = WorkerContext(
             self.settings,
             DefinitionsInForce.fixed(self.catalogue),
-            self.topics,
+            # As far as batches use them: nobody polls, and publishing is at once.
+            cast(TouchpointConsumer, self.topics),
             self._acquire,
-            lambda lease: self.topics,
+            lambda lease: cast(OutboxPublisher, self.topics),
             Metrics(declared.ALL),
             b"secret",
-            CatchUp(None, partitions),
+            # Never run: what partitions have caught up with is said by the tests.
+            CatchUp(cast(CatchUpTable, None), partitions),
             CacheBudget(cached),
         )
         self.writers: dict[int, PartitionWriter] = {}
@@ -111,7 +114,8 @@ class MemoryEngine:
 
     async def take(self, partition: int) -> PartitionWriter:
         """Acquire a partition, from the owner that it may have."""
-        writer = PartitionWriter(self._context, partition, await self._acquire(partition), self.topics)
+        lease = await self._acquire(partition)
+        writer = PartitionWriter(self._context, partition, lease, self._context.outbox_publisher(lease))
         self.writers[partition] = writer
         return writer
 

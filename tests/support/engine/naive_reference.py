@@ -74,6 +74,7 @@ class Naive:
             return "advance"
         if self.definition.get("cyclic") and self.stage == path[-1] and to == path[0]:
             return "renew"
+        assert self.stage is not None
         return "advance" if path.index(to) > path.index(self.stage) else "regress"
 
     def version_at(self, at: int) -> dict[str, Any]:
@@ -208,7 +209,7 @@ class Naive:
         matching = [touchpoint for touchpoint in self.since_entry if matches(condition, touchpoint)]
         if "within" in condition:
             matching = [one for one in matching if one.occurred_at > now - micros(condition["within"])]
-        return len(matching) >= condition.get("count", 1)
+        return len(matching) >= int(condition.get("count", 1))
 
 
 def matches(condition: dict[str, Any], touchpoint: Any) -> bool:
@@ -256,7 +257,9 @@ def compare(operator: str, value: Any, operand: Any) -> bool:
         return not (alike and value == operand)
     if not alike or like(value) not in ("number", "text"):
         return False
-    return {"lt": value < operand, "lte": value <= operand, "gt": value > operand, "gte": value >= operand}[operator]
+    return bool(
+        {"lt": value < operand, "lte": value <= operand, "gt": value > operand, "gte": value >= operand}[operator]
+    )
 
 
 def naive_fold(versions: list[tuple[int, dict[str, Any]]], touchpoints: Any, fired_through: int) -> Naive:

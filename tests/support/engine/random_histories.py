@@ -83,7 +83,7 @@ def lifecycles(draw: st.DrawFn, version: int = 1) -> dict[str, Any]:
         if draw(st.booleans()):
             levels = sorted(draw(st.sets(st.sampled_from([3, 6, 13, 24, 30, 60]), min_size=1, max_size=3)))
             made["stall"] = {"after": f"{levels[0]}h", "then": [f"{level}h" for level in levels[1:]]}
-        if targets and draw(st.booleans()):
+        if bool(targets) and draw(st.booleans()):
             made["lapse"] = {
                 "after": draw(st.sampled_from(["13h", "24h", "30h", "3d"])),
                 "to": draw(st.sampled_from(targets)),

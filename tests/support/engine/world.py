@@ -207,7 +207,7 @@ class World:
             check=False,
         )
 
-    def start(self, *arguments: str, port: int | None = None, verb: str = "run", **more: str) -> Process:
+    def start(self, *arguments: str, port: int | None = None, verb: str = "run", **more: Any) -> Process:
         """Start `run`, or another long-running command."""
         port = port or free_port()
         log = self.folder / f"engine-{port}-{len(self.processes)}.log"
@@ -222,7 +222,7 @@ class World:
         self.processes.append(process)
         return process
 
-    async def running(self, *arguments: str, **more: str) -> Process:
+    async def running(self, *arguments: str, **more: Any) -> Process:
         """Start `run`, and wait until it is ready."""
         process = self.start(*arguments, **more)
         await process.ready()
@@ -344,6 +344,7 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
     async def known() -> set[int] | None:
         await consumer._client.force_metadata_update()
         consumer._client.add_topic(topic)
-        return consumer.partitions_for_topic(topic)
+        found: set[int] | None = consumer.partitions_for_topic(topic)
+        return found
 
     return set(await wait_until(known, f"{topic} is known"))

@@ -23,7 +23,8 @@ def samples(exposition: bytes, name: str) -> dict[tuple[str, ...], float]:
 
 
 async def test_a_figure_is_read_at_the_scrape_and_what_is_gone_is_absent() -> None:
-    metrics, now = Metrics([DEPTH]), {("a",): 1.0, ("b",): 2.0}
+    metrics = Metrics([DEPTH])
+    now: dict[tuple[str, ...], float] = {("a",): 1.0, ("b",): 2.0}
 
     async def read() -> dict[Sampled, dict[tuple[str, ...], float]]:
         return {DEPTH: dict(now)}

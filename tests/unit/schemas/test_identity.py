@@ -9,7 +9,7 @@ from touchline_schemas.identity import is_known, keys_of, normalise_email, rank
 
 def keys(**given: str) -> list[str]:
     names = ("customer_id", "anonymous_id", "email", "external_id")
-    return keys_of(**{name: given.get(name) for name in names}, source=given.get("source", "crm"))  # type: ignore[arg-type]
+    return keys_of(**{name: given.get(name) for name in names}, source=given.get("source", "crm"))
 
 
 def test_the_first_present_of_the_four_is_the_key() -> None:

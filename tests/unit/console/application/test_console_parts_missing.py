@@ -51,7 +51,8 @@ class Failing(Service):
         raise self._fault
 
     async def events(self, path: str, **parameters: Any) -> AsyncIterator[tuple[str, Any]]:
-        raise self._fault
+        if self._fault:
+            raise self._fault
         yield "", None
 
 

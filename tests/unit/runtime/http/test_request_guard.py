@@ -119,7 +119,7 @@ def test_what_only_begins_like_an_address_is_a_foreign_name(host: str) -> None:
              "in.example", "IN.example:443", "touchline.example", "other.example"],
 )  # fmt: skip
 async def test_own_names_and_addresses_are_answered(host: str) -> None:
-    settings = {"public_url": "https://touchline.example", "allowed_hosts": "in.example, other.example"}
+    settings: dict[str, Any] = {"public_url": "https://touchline.example", "allowed_hosts": "in.example, other.example"}
     async with client(application(**settings), host) as http:
         assert (await http.get("/read")).status_code == 200
 

@@ -112,14 +112,14 @@ def test_data_of_a_page_can_not_end_its_block(value: Any) -> None:
 
 
 def test_a_board_says_who_moved_on_and_who_came_back() -> None:
-    funnel = {
+    funnel: dict[str, Any] = {
         "stages": [
             {"stage": "a", "title": "A", "customers": 3, "stalled": 1, "conversion_from_previous": None},
             {"stage": "b", "title": "B", "customers": 0, "stalled": 0, "conversion_from_previous": 0.5},
         ],
         "off_path": [{"stage": "x", "title": "X", "customers": 2, "stalled": 2}],
     }
-    flows = [
+    flows: list[dict[str, Any]] = [
         {"from_stage": None, "to_stage": "a", "move": "enter", "moves": 8},
         {"from_stage": "a", "to_stage": "b", "move": "advance", "moves": 4},
         {"from_stage": "b", "to_stage": "a", "move": "regress", "moves": 1},

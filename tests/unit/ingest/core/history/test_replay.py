@@ -25,7 +25,7 @@ REGISTRY = build_registry()
 
 
 def dead_letter_of(record: Record, **fields: Any) -> DeadLetter:
-    known = {"partition": 1, "offset": 5, "at": NOW, "key": record.key, "value": record.value}
+    known: dict[str, Any] = {"partition": 1, "offset": 5, "at": NOW, "key": record.key, "value": record.value}
     return DeadLetter(**known | {"headers": tuple(record.headers)} | fields)
 
 

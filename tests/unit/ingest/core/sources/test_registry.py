@@ -55,10 +55,12 @@ def test_every_kind_that_is_promised_ships():
     assert registry.broken == {}
 
 
-def test_a_package_adds_a_kind_by_class_or_by_instance():
+def test_a_package_adds_a_kind_by_class_or_by_instance(post, now):
     for thing in (Good, Good()):
         registry = build_registry([PlugIn("good", thing)])
-        assert registry.get("good").read(None, None, None) == Understood()
+        source = registry.get("good")
+        assert source is not None
+        assert source.read(post({}), SourceConfig("x", "good"), now) == Understood()
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,9 @@ def test_a_sources_file_learns_what_is_wrong_with_a_kind():
 @pytest.mark.parametrize("thing", [Failing, Confused])
 def test_a_package_that_fails_while_reading_asks_the_sender_to_come_again(post, now, thing):
     registry = build_registry([PlugIn(thing.kind, thing)])
-    refused = registry.get(thing.kind).read(post({}), SourceConfig("x", thing.kind), now)
+    source = registry.get(thing.kind)
+    assert source is not None
+    refused = source.read(post({}), SourceConfig("x", thing.kind), now)
     assert isinstance(refused, RequestRejection)
     assert (refused.status, refused.headers["Retry-After"]) == (503, "60")
     assert refused.cause

@@ -177,7 +177,7 @@ def test_the_latest_moment_moves_with_the_clock() -> None:
     assert isinstance(judge([item], Terms("s"), now=later, name_item=str)[0], Accepted)
 
 
-_odd = st.sampled_from(
+_odd: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, 1, "", " ", "a b", "x" * 300, "\x00", "ü", "\ud800", [], {}, "email:A@b.c", "plain"]
 )
 _odd_times = st.sampled_from(
@@ -215,7 +215,7 @@ _any_items = st.fixed_dictionaries(
 def test_the_short_way_accepts_nothing_that_the_long_way_would_not_and_writes_the_same(
     item: dict[str, Any], backfill: bool | None
 ) -> None:
-    named = {"id": "named", "source": "shop", "received_at": to_wire(NOW), "backfill": backfill}
+    named: dict[str, Any] = {"id": "named", "source": "shop", "received_at": to_wire(NOW), "backfill": backfill}
     record = fast_record(item, latest=to_micros(NOW + timedelta(minutes=5)), **named)
     if record is None:
         return
@@ -229,5 +229,5 @@ def test_the_short_way_accepts_nothing_that_the_long_way_would_not_and_writes_th
     "fields", [{}, {"id": "a"}, {"anonymous_id": "a"}, {"properties": {"a": {"b": [1]}}}, {"channel": "x"}]
 )
 def test_the_short_way_is_the_usual_one(fields: dict[str, Any]) -> None:
-    named = {"id": "i", "source": "s", "received_at": to_wire(NOW), "backfill": None}
+    named: dict[str, Any] = {"id": "i", "source": "s", "received_at": to_wire(NOW), "backfill": None}
     assert fast_record(GOOD | fields, latest=to_micros(NOW), **named)

@@ -23,7 +23,7 @@ def on_topics(ingest: Any) -> bytes:
     )
 
 
-SENT = {
+SENT: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
     "in the body": ({**BAD, "writeKey": "key-of-tracker"}, {}),
     "in the body of a batch": ({"batch": [BAD], "writeKey": "key-of-tracker"}, {}),
     "in every event too": ({"batch": [{**BAD, "writeKey": "key-of-tracker"}], "writeKey": "key-of-tracker"}, {}),

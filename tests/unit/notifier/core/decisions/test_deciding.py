@@ -15,6 +15,8 @@ from tests.support.notifier.builders import NOON, a_decider, a_history, a_move, 
 
 NOW = Circumstances(NOON)
 
+NEVER_BOUGHT: dict[str, Any] = {"if": {"history": [{"type": "purchased", "count": 0}]}}
+
 
 def take(decider: Decider, fact: Fact, history: CustomerHistory, now: Circumstances = NOW) -> list[Decided]:
     history.positions.setdefault(fact.lifecycle, LifecyclePosition()).apply(fact)
@@ -92,14 +94,13 @@ def test_an_action_has_the_version_of_the_play_that_decided_it_last() -> None:
 
 
 def test_conditions_on_profile_and_history_choose_for_whom() -> None:
-    play = a_play(
-        **{
-            "if": {
-                "profile": {"traits.plan": {"in": ["pro"]}, "last.survey_answered.score": {"lte": 6}},
-                "history": [{"type": "purchased", "count": {"gte": 2}, "within": "30d"}],
-            }
+    condition: dict[str, Any] = {
+        "if": {
+            "profile": {"traits.plan": {"in": ["pro"]}, "last.survey_answered.score": {"lte": 6}},
+            "history": [{"type": "purchased", "count": {"gte": 2}, "within": "30d"}],
         }
-    )
+    }
+    play = a_play(**condition)
     history = a_history()
     assert take(a_decider(play), a_stall(), history) == []
     history.profile.take(a_touchpoint("identified", properties={"plan": "pro"}))
@@ -112,7 +113,7 @@ def test_conditions_on_profile_and_history_choose_for_whom() -> None:
 
 
 def test_history_can_ask_for_none() -> None:
-    play = a_play(**{"if": {"history": [{"type": "purchased", "count": 0}]}})
+    play = a_play(**NEVER_BOUGHT)
     history = a_history()
     assert outcomes(take(a_decider(play), a_stall(), history)) == [("decided", None)]
     history.profile.take(a_touchpoint("purchased"))
@@ -161,7 +162,7 @@ def test_a_play_can_do_without_exits() -> None:
 def test_at_the_windows_end_it_is_decided_again_whether_it_is_still_wanted() -> None:
     play = a_play(
         limits={"quiet_hours": {"from": "11:00", "to": "13:00"}},
-        **{"if": {"history": [{"type": "purchased", "count": 0}]}},
+        **NEVER_BOUGHT,
     )
     decider, history = a_decider(play), a_history()
     assert outcomes(take(decider, a_stall(), history)) == [("held", "quiet_hours")]

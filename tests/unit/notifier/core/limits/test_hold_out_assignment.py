@@ -17,7 +17,7 @@ shares = st.lists(st.sampled_from([0.05, 0.1, 0.2, 0.3, 0.5, 0.9, 1.0]), min_siz
 def outcomes_of(customer: str, steps: Sequence[float]) -> list[str]:
     """What becomes of a customer's stalls under one share after the other; the history is the recorded assignment."""
     history = CustomerHistory(customer)
-    found = []
+    found: list[str] = []
     for number, share in enumerate(steps):
         decider = a_decider(a_play(hold_out=share))
         (decided,) = decider.decide(a_stall(number + 1, customer_id=customer), history, Circumstances(NOON))

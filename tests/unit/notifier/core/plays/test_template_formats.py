@@ -24,7 +24,7 @@ def rendered(body: str, *, locale: str | None = None, zone: str | None = None, p
     fact = a_stall(at=at, data={"since": "2026-02-01T23:30:00.000000Z", "due_at": "2026-03-01T12:00:00.123456Z"})
     one = Action("a", play.play, fact, "c-1", "webhook", "crm", 0, "decided", AT)
     known = {"trial_ends": "2026-03-08T07:00:00.5+02:00", "day": "2026-03-08", "mrr": 1234.5, "text": "99.90"}
-    customer = {"customer_id": "c-1", "email": None, "time_zone": zone, "locale": locale, "last": {}}
+    customer: dict[str, Any] = {"customer_id": "c-1", "email": None, "time_zone": zone, "locale": locale, "last": {}}
     return Templates().render(play, one, {**customer, "traits": known | (traits or {})})
 
 

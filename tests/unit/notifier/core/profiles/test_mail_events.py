@@ -3,6 +3,7 @@ whatever word a door writes for coming back is the word that the notifier lifts 
 """
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -44,7 +45,7 @@ def test_a_recipient_is_not_the_customers_address(kind: str) -> None:
 @pytest.mark.parametrize("kind", MAIL_TYPES)
 def test_a_recipient_gives_no_address_where_none_was_said(kind: str) -> None:
     profile = Profile()
-    message = {"channel": "email", "email": "old@example.org", "properties": {"recipient": True}}
+    message: dict[str, Any] = {"channel": "email", "email": "old@example.org", "properties": {"recipient": True}}
     profile.take(a_touchpoint(kind, NOON, **message))
     profile.take(a_touchpoint(kind, NOON, "t-2", customer_id=None, **message))
     assert profile.email is None

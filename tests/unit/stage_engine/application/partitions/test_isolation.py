@@ -1,6 +1,7 @@
 """Records that fail after decoding, wherever they are in a batch: exactly those become dead letters."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -90,7 +91,7 @@ def test_a_customer_whose_timers_fail_holds_nobody_else_up(bad: list[bool]) -> N
     failed: list[str] = []
     dirty = False
 
-    async def work(names: list[str]) -> None:
+    async def work(names: Sequence[str]) -> None:
         nonlocal dirty
         assert not dirty
         if any(bad[int(name)] for name in names):

@@ -13,7 +13,7 @@ from touchline_stage_engine.core.analysis.explanation import (
     open_rules,
     timers,
 )
-from touchline_stage_engine.core.definitions.model import Condition, Definition
+from touchline_stage_engine.core.definitions.model import Condition, Definition, Operators
 from touchline_stage_engine.core.definitions.timeline import Timeline
 from touchline_stage_engine.core.folding.facts import Fact, Move
 from touchline_stage_engine.core.folding.fold import Fold
@@ -93,7 +93,7 @@ def test_the_first_timer_is_the_one_that_fires_next(definition: dict[str, Any], 
 @given(st.integers(1, 40), st.sampled_from(["1h", "30d", "2w", "45m", "P1D"]))
 def test_conditions_read_as_words(count: int, within: str) -> None:
     text = condition_in_words(
-        Condition(when=["page_viewed"], count=count, within=within, where={"properties.n": {"gte": 3}})
+        Condition(when=["page_viewed"], count=count, within=within, where={"properties.n": Operators(gte=3)})
     )
     assert "page viewed" in text
     assert (f"{count} × " in text) == (count > 1)

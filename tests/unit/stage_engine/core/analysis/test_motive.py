@@ -1,7 +1,10 @@
 """Where the company is in a customer's mind, and the reasons given for it."""
 
+from typing import Any
+
 import pytest
-from touchline_stage_engine.core.analysis.motive import DAY, Mood, analyse_motive, mood_of
+from touchline_schemas.definitions.durations import DAY
+from touchline_stage_engine.core.analysis.motive import Mood, analyse_motive, mood_of
 from touchline_stage_engine.core.touchpoint import Touchpoint
 
 
@@ -76,5 +79,5 @@ def test_what_a_machine_did_says_nothing() -> None:
         ("purchased", {}, None),
     ],
 )
-def test_words_are_read_by_their_scale(kind: str, properties: dict[str, object], mood: Mood | None) -> None:
+def test_words_are_read_by_their_scale(kind: str, properties: dict[str, Any], mood: Mood | None) -> None:
     assert mood_of(one(1, kind, **properties)) == mood

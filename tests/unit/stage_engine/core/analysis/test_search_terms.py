@@ -25,10 +25,10 @@ def test_every_word_of_a_name_is_found_by_its_beginning(name: str, other: str) -
         assert any(term.startswith(word[: MAX_TERM_LENGTH // 2]) for term in terms) or len(terms) == 60
 
 
-prefixes = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=10)
+prefixes = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=10)
 
 
-@given(prefixes, st.text(st.characters(exclude_categories=("Cs",)), max_size=10), prefixes)
+@given(prefixes, st.text(st.characters(exclude_categories=["Cs"]), max_size=10), prefixes)
 def test_the_span_of_a_prefix_holds_what_begins_with_it_and_nothing_else(prefix: str, rest: str, other: str) -> None:
     assert prefix <= prefix + rest < after_prefix(prefix)
     assert (prefix <= other < after_prefix(prefix)) == other.startswith(prefix)

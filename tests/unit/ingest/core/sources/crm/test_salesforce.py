@@ -62,7 +62,9 @@ def test_an_outbound_message_is_read_and_acknowledged(read, accepted):
     assert contact.keys == ["email:ada@example.org", "ext:vendor:contact-003A"]
     assert reading.reply.body == ACKNOWLEDGED
     assert reading.reply.content_type.startswith("text/xml")
-    assert read_xml(ACKNOWLEDGED).child("Body", "notificationsResponse", "Ack").text == "true"
+    acknowledgement = read_xml(ACKNOWLEDGED).child("Body", "notificationsResponse", "Ack")
+    assert acknowledgement is not None
+    assert acknowledgement.text == "true"
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def test_an_opt_out_or_a_complaint_suppresses_the_address(service: Any, event: d
     assert (suppression.address, suppression.reason, suppression.lifted) == ("ada@example.org", reason, False)
 
 
-COMING_BACK = [
+COMING_BACK: list[tuple[Any, dict[str, Any]]] = [
     (postmark, {"RecordType": "SubscriptionChange", "SuppressSending": False, "SuppressionReason": None,
                 "MessageID": None, "Tag": None, "Metadata": {}, "Origin": "Customer"}),
     (amazon, subscription(preferences(True), preferences(False))),

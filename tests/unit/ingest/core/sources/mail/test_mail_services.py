@@ -5,13 +5,14 @@ import hashlib
 import hmac
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sendgrid.helpers.eventwebhook import EventWebhook
-from touchline_ingest.core.sources.interface import RequestRejection
+from touchline_ingest.core.sources.interface import RequestRejection, Understood
 from touchline_ingest.core.sources.mail.mailgun import Mailgun
 from touchline_ingest.core.sources.mail.postmark import Postmark
 from touchline_ingest.core.sources.mail.sendgrid import SendGrid
@@ -146,6 +147,8 @@ def test_mailguns_events_are_normalised(post, configured, now, accepted, event, 
     reading = Mailgun().read(mailgun_request(post, event, now), configured("mailgun", "key"), now)
     (touchpoint,) = accepted(reading)
     assert (touchpoint.type, touchpoint.id, touchpoint.key) == (expected, event["id"], "email:ada@example.org")
+    assert isinstance(reading, Understood)
+    assert reading.reply is not None
     assert reading.reply.status == 200
     assert reading.tokens == ("t" * 50,)
 
@@ -176,6 +179,7 @@ def test_a_tampered_mailgun_signature_is_refused(post, configured, now):
 
 def test_a_mailgun_event_that_makes_no_touchpoint_is_kept(post, configured, now):
     reading = Mailgun().read(mailgun_request(post, {"event": "list_uploaded"}, now), configured("mailgun", "key"), now)
+    assert isinstance(reading, Understood)
     assert json.loads(reading.unreadable[0].body) == {"event": "list_uploaded"}
 
 
@@ -183,7 +187,7 @@ def basic(credentials):
     return "Basic " + base64.b64encode(credentials.encode()).decode()
 
 
-POSTMARK = {
+POSTMARK: dict[str, tuple[str, dict[str, Any]]] = {
     "Delivery": ("email_delivered", {"DeliveredAt": "2026-03-01T11:00:00Z", "Recipient": "ada@example.org"}),
     "Bounce": (
         "email_bounced",
@@ -238,6 +242,7 @@ def test_postmark_without_the_right_credentials_is_challenged(post, configured, 
 def test_a_postmark_record_of_another_type_is_kept(post, configured, now):
     request = post({"RecordType": "SMTPApiError"}, authorization=basic("u:p"))
     reading = Postmark().read(request, configured("postmark", "u:p"), now)
+    assert isinstance(reading, Understood)
     assert "SMTPApiError" in reading.unreadable[0].reason
 
 

@@ -150,9 +150,12 @@ def test_a_free_order_of_segment_is_no_purchase(now: Any, properties: dict[str, 
     call = {"userId": "u1", "event": "Order Completed", "properties": properties}
     request = Request("POST", "https://x/v1/track", {}, json.dumps(call).encode())
     reading = Segment().read(request, SourceConfig("shop", "segment"), now)
+    assert isinstance(reading, Understood)
     assert [draft["type"] for draft in reading.touchpoints] == [type_name]
     own = SourceConfig("shop", "segment", options={"events": {"Order Completed": "purchased"}})
-    assert [draft["type"] for draft in Segment().read(request, own, now).touchpoints] == ["purchased"]
+    configured = Segment().read(request, own, now)
+    assert isinstance(configured, Understood)
+    assert [draft["type"] for draft in configured.touchpoints] == ["purchased"]
 
 
 def general(now: Any, door: str, name: str, data: dict[str, Any], **options: Any) -> list[str]:
@@ -172,6 +175,7 @@ def general(now: Any, door: str, name: str, data: dict[str, Any], **options: Any
         signature = "v1," + base64.b64encode(digest).decode()
         headers = {"webhook-id": "m", "webhook-timestamp": stamp, "webhook-signature": signature}
         reading = StandardWebhooks().read(Request("POST", "https://x/", headers, body), config, now)
+    assert isinstance(reading, Understood)
     assert not reading.unreadable
     return [draft["type"] for draft in reading.touchpoints]
 

@@ -7,7 +7,7 @@ import svix
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from standardwebhooks.webhooks import Webhook
-from touchline_ingest.core.sources.interface import RequestRejection
+from touchline_ingest.core.sources.interface import RequestRejection, Understood
 from touchline_ingest.core.sources.standard.standard_webhooks import StandardWebhooks
 
 SOURCE = StandardWebhooks()
@@ -103,6 +103,7 @@ def test_every_touchpoint_of_an_array_has_an_id_of_its_own(post, configured, now
 
 def test_a_genuine_body_that_is_no_json_is_kept(post, configured, now):
     reading = SOURCE.read(post(b"hello", **signed(b"hello", now)), configured("standard-webhooks", SECRET), now)
+    assert isinstance(reading, Understood)
     assert [one.body for one in reading.unreadable] == [b"hello"]
 
 
