@@ -1,5 +1,7 @@
 """*Send a test to me*: one marked message to the address that is named. It counts for nothing and changes nobody."""
 
+import asyncio
+from collections import Counter
 from typing import Any
 
 import httpx
@@ -141,3 +143,20 @@ async def test_a_test_of_a_webhook_is_marked_and_goes_to_the_endpoint_that_works
         await world.await_actions(1, "failed")
         disabled = await sends(process)
         assert (disabled.status_code, disabled.json()["type"]) == (409, "/problems/endpoint-disabled")
+
+
+async def test_one_person_sends_thirty_tests_in_an_hour(world: World) -> None:
+    with WebhookReceiver([SECRET]) as receiver:
+        world.crm(receiver)
+        process = await world.start().ready()
+        await world.touchpoint("c-1")
+        await world.settled()
+        answers = await asyncio.gather(*(sends(process, definition=text(1)) for _ in range(34)))
+        assert Counter(answer.status_code for answer in answers) == {200: 30, 429: 4}
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.json()["type"] == "/problems/too-many-tests"
+        assert int(refused.headers["retry-after"]) > 0
+        assert len(receiver.arrived) == 30
+        pool = await world.database()
+        found = await pool.fetchval("SELECT count(*) FROM audit_log WHERE action = 'play_test_sent'")
+        assert found == 30

@@ -30,6 +30,8 @@ from touchline_notifier.core.profiles.mailbox import NotAnAddressError, parse_ma
 MARK = "[test]"
 HEADER = "X-Touchline-Test"
 TYPE = "touchline.test"
+TESTS_PER_HOUR = 30
+"""How many tests one person may send in an hour: a play's endpoint is no way to fill somebody's mailbox."""
 _SECONDS = 20.0
 
 
@@ -70,7 +72,7 @@ class TestLog(Protocol):
 
     async def admit(self, record: TestRecord, actor: Actor) -> Refusal | None:
         """Record a test in the audit log, unless something forbids it: the switch of all sending, the endpoint's
-        state, or the suppression of the address.
+        state, the suppression of the address, or the tests of the last hour.
         """
 
 

@@ -6,8 +6,16 @@ from touchline_runtime.audit.postgres import append
 
 from touchline_notifier.adapters.postgres import endpoint_state
 from touchline_notifier.adapters.postgres.transaction import PostgresTransaction
-from touchline_notifier.application.plays.testing import Refusal, TestRecord
+from touchline_notifier.application.plays.testing import TESTS_PER_HOUR, Refusal, TestRecord
 from touchline_notifier.core.profiles.address_hashes import Hashes
+
+# Two tests at once are counted one after the other.
+_TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended('touchline play tests ' || $1, 0))"
+# Of the newest entries: the log has no index but its ids, and grows for years.
+_IN_LAST_HOUR = """
+SELECT count(*) FROM (SELECT actor, action, at FROM audit_log ORDER BY id DESC LIMIT 10000) newest
+WHERE actor = $1 AND action = 'play_test_sent' AND at > now() - interval '1 hour'
+"""
 
 
 class PostgresTestLog:
@@ -31,6 +39,12 @@ class PostgresTestLog:
                 why = reasons[record.to]
                 how = "name another, or lift the suppression (DELETE /v1/suppressions/{address})"
                 return Refusal(f"the address is suppressed ({why}): {how}", "suppressed")
+            await connection.execute(_TAKE_TURNS, actor.name)
+            if await connection.fetchval(_IN_LAST_HOUR, actor.name) >= TESTS_PER_HOUR:
+                how = "wait, or preview the play (POST /v1/plays/{name}/previews)"
+                return Refusal(
+                    f"{actor.name} has sent {TESTS_PER_HOUR} tests in the last hour: {how}", "too-many-tests"
+                )
             to = None if record.to is None else f"address/{self._hashes.address(record.to).hex()[:32]}"
             after = {
                 "sha256": record.sha256,

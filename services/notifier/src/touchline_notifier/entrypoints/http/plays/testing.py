@@ -68,6 +68,7 @@ class TestingRoutes:
             responses=problems(
                 not_found="no such play is in force",
                 conflict="sending is off, the endpoint is disabled, the address is suppressed, or nobody is known",
+                busy="you have sent 30 tests in the last hour",
             ),
             response_model=Tested,
         )
@@ -80,6 +81,8 @@ class TestingRoutes:
                     message, self.live.in_force.endpoints, self.partitions, actor_of(request), datetime.now(UTC)
                 )
             except TestRefusedError as error:
+                if error.kind == "too-many-tests":
+                    raise Problem(429, str(error), type=error.kind, headers={"Retry-After": "600"}) from None
                 raise Problem(422 if error.invalid else 409, str(error), type=error.kind) from None
             except RenderingError as error:
                 detail = f"{error}, for this customer: name another, or write a default into the template"
