@@ -21,7 +21,7 @@ from structlog.typing import Processor
 
 from touchline_runtime.config.env_vars import known_variables, unknown_variables
 
-_UNREACHABLE_EVERY = 10.0
+_UNREACHABLE_EVERY = 60.0
 _ADDRESS = re.compile(
     r"""(?:\\"[^"\\]{1,64}\\"|[\w.!#$%&'*+=?^`{|}~-]{1,128})(?:@|%40|=40)(?:[\w-]+(?:\.[\w-]+)+|\[[\w.:]+\])"""
 )
@@ -100,7 +100,7 @@ def _warn_about_unknown_variables() -> None:
 
 
 class _Unreachable(logging.Filter):
-    """Passes one of aiokafka's errors about unreachable brokers every ten seconds.
+    """Passes one of aiokafka's errors about unreachable brokers a minute.
 
     aiokafka logs each attempt at each broker, twice a second while we wait for them; our own code reports the wait.
     """

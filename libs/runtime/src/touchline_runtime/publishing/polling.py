@@ -6,6 +6,8 @@ from contextlib import suppress
 
 import structlog
 
+from touchline_runtime.process.repeated_faults import FaultLog
+
 log = structlog.get_logger(__name__)
 
 LOOK_EVERY = 1.0
@@ -22,18 +24,16 @@ async def keep_looking(
     """Call ``look`` every second until stopping.
 
     Args:
-        event: logged at the first of several failures in a row.
+        event: logged when looks fail; see :class:`FaultLog`.
         passing: errors of servers that are away: the next look may succeed.
     """
-    failing = False
+    faults = FaultLog(log, event)
     while not stopping.is_set():
         try:
             await look()
-            failing = False
+            faults.over()
         except passing as error:
-            if not failing:
-                log.warning(event, retry_seconds=LOOK_EVERY, error=str(error))
-            failing = True
+            faults.failed(str(error), retry_seconds=LOOK_EVERY)
         with suppress(TimeoutError):
             async with asyncio.timeout(LOOK_EVERY):
                 await stopping.wait()

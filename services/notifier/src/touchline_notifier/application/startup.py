@@ -12,6 +12,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 import structlog
 from touchline_runtime.errors import ConfigurationError, Unavailable
 from touchline_runtime.kafka.shutdown import unless_stopping
+from touchline_runtime.process.repeated_faults import FaultLog
 from touchline_runtime.process.run import Component
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,7 @@ class Startup:
     def __init__(self, start: Callable[[asyncio.Event], AbstractAsyncContextManager[Sequence[Component]]]) -> None:
         self._start = start
         self._fault: ConfigurationError | Unavailable | None = Unavailable("the notifier is starting")
+        self._faults = FaultLog(log, "not_started", level="error")
 
     async def check(self) -> None:
         """A health check: the notifier has started.
@@ -55,6 +57,7 @@ class Startup:
                     components = await unless_stopping(starting, stopping)
                     if components is not None and not stopping.is_set():
                         self._fault = None
+                        self._faults.over()
                         await _run_all(components, stopping)
                 return
             except WrongSettingError:
@@ -62,8 +65,7 @@ class Startup:
             except (ConfigurationError, Unavailable) as error:
                 if self._fault is None:
                     raise  # of a component: it had started
-                if str(error) != str(self._fault):
-                    log.error("not_started", error=str(error), retry_seconds=_RETRY_SECONDS)
+                self._faults.failed(str(error), retry_seconds=_RETRY_SECONDS)
                 self._fault = error
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), _RETRY_SECONDS)

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from touchline_runtime.errors import ConfigurationError, Unavailable
 from touchline_runtime.kafka.shutdown import unless_stopping
+from touchline_runtime.process.repeated_faults import FaultLog
 
 from touchline_stage_engine import metrics as declared
 from touchline_stage_engine.application.definitions import DefinitionsInForce
@@ -40,6 +41,8 @@ class Engine:
         self._owners: dict[int, tuple[PartitionOwner, asyncio.Task[None]]] = {}
         self._failed: asyncio.Future[None] | None = None
         self._fault = ""
+        self._ended = FaultLog(log, "session_ended")
+        self._unforeseen = FaultLog(log, "session_failed", level="error")
         metrics = self._context.metrics
         # Computed at each scrape, so that they are never out of date.
         metrics.gauge(declared.PARTITIONS_OWNED).set_function(lambda: len(self._owners))
@@ -92,9 +95,9 @@ class Engine:
                     if not again:
                         log.error("session_blocked", error=reported, retry_seconds=wait)
                 elif isinstance(error, Interrupted):
-                    log.warning("session_ended", error=reported, retry_seconds=wait)
+                    self._ended.failed(reported, retry_seconds=wait)
                 else:
-                    log.error("session_failed", retry_seconds=wait, exc_info=error)
+                    self._unforeseen.failed(reported or type(error).__name__, retry_seconds=wait, exc_info=error)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(wait):
                         await stopping.wait()
@@ -145,6 +148,8 @@ class Engine:
             freshness.begin(partition)
             metrics.gauge(declared.UNFOLDED_SECONDS).labels(label).set_function(partial(freshness.age, partition))
         self._fault = ""
+        self._ended.over()
+        self._unforeseen.over()
         self._context.cache_budget.partitions = len(self._owners)
         log.info("partitions_assigned", partitions=sorted(partitions))
 

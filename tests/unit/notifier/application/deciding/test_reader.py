@@ -57,3 +57,25 @@ async def test_a_fault_is_reported_once_while_it_lasts_and_again_after_a_session
     assert len(reports) == (sessions.opened if worked else 1)
     with pytest.raises(Unavailable, match="grant the right"):
         await reader.check()
+
+
+@pytest.mark.parametrize(("kind", "event"), [("passing", "session_ended"), ("failed", "session_failed")])
+async def test_a_fault_that_is_met_at_every_retry_is_logged_once_a_minute(kind: Any, event: str) -> None:
+    """Kind: a loop that retries during an outage."""
+    sessions, stopping = Sessions(), asyncio.Event()
+    no_plays: Any = None
+    reader = module.Reader(
+        sessions.open,
+        lambda error: SessionFault(kind, "PostgreSQL is away", 0.001),
+        no_plays,
+        Unobserved(),
+        sending=True,
+        stall_seconds=60,
+        wake_delivery=lambda: None,
+    )
+    with capture_logs() as logs:
+        running = asyncio.create_task(reader.run(stopping))
+        await wait_until(lambda: sessions.opened >= 5, "a fifth session is tried", interval=0)
+        stopping.set()
+        await running
+    assert [(line["event"], line["error"]) for line in logs] == [(event, "PostgreSQL is away")]

@@ -9,12 +9,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import structlog
+from touchline_runtime.process.repeated_faults import FaultLog
 
 from touchline_ingest.adapters.in_flight import InFlight
 from touchline_ingest.core.touchpoints.records import Record
-
-log = structlog.get_logger(__name__)
 
 
 class ProduceRequest:
@@ -62,11 +60,14 @@ SendBatch = Callable[[Any, int], Awaitable[None]]
 class PartitionQueue:
     """The records for one partition of one topic."""
 
-    def __init__(self, partition: int, new_batch: Callable[[], Any], send: SendBatch, in_flight: InFlight) -> None:
+    def __init__(
+        self, partition: int, new_batch: Callable[[], Any], send: SendBatch, in_flight: InFlight, faults: FaultLog
+    ) -> None:
         self._partition = partition
         self._new_batch = new_batch
         self._send = send
         self._in_flight = in_flight
+        self._faults = faults
         # A dict keeps the order and allows to remove a slice without searching the queue.
         self._waiting: dict[PartitionSlice, None] = {}
         self._task: asyncio.Task[None] | None = None
@@ -123,7 +124,9 @@ class PartitionQueue:
             await self._send(batch, self._partition)
         except Exception as error:  # whatever the driver raises, these records have no acknowledgement
             reason = f"Kafka did not accept them: {type(error).__name__}: {error}"
-            log.error("batch_not_acknowledged", partition=self._partition, error=repr(error))
+            self._faults.failed(repr(error), source=self._partition, reason=type(error).__name__)
+        else:
+            self._faults.over(self._partition)
         for slice_, count in filled:
             start = slice_.acknowledged
             request = slice_.request

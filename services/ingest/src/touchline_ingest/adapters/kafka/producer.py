@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from touchline_runtime.errors import Unavailable
 from touchline_runtime.kafka import clients as kafka
 from touchline_runtime.kafka.shutdown import unless_stopping
+from touchline_runtime.process.repeated_faults import FaultLog
 from touchline_schemas.partitions import murmur2
 from touchline_schemas.topics import DEAD_LETTERS, TOUCHPOINTS, Topic
 
@@ -51,6 +52,8 @@ class KafkaPublisher:
         self._producer: AIOKafkaProducer | None = None
         self._admin: kafka.Admin | None = None
         self._renewing = asyncio.Lock()
+        self._not_started = FaultLog(log, "producer_not_started")
+        self._not_acknowledged = FaultLog(log, "batch_not_acknowledged", sources="partitions", level="error")
         self._sending = 0
         self._acknowledged_at = time.monotonic()
         self.connected = asyncio.Event()
@@ -147,7 +150,7 @@ class KafkaPublisher:
             async def send(batch: Any, to: int) -> None:
                 await self._send(self._names[topic.name], batch, to)
 
-            queue = PartitionQueue(partition, self._new_batch, send, self._in_flight)
+            queue = PartitionQueue(partition, self._new_batch, send, self._in_flight, self._not_acknowledged)
             self._queues[topic.name, partition] = queue
         return queue
 
@@ -182,9 +185,10 @@ class KafkaPublisher:
             while True:
                 try:
                     await fresh.start()
+                    self._not_started.over()
                     break
                 except (KafkaError, OSError) as error:
-                    log.warning("producer_not_started", error=repr(error))
+                    self._not_started.failed(repr(error))
                     await asyncio.sleep(0.5)
             self._producer = fresh
             await _stop(broken, timeout=1.0)

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import TypeAlias
 
 import structlog
+from touchline_runtime.process.repeated_faults import FaultLog
 
 from touchline_notifier.application.ports import DecisionStore
 from touchline_notifier.application.session_ports import RecordConsumer
@@ -39,6 +40,7 @@ class TouchpointPositions:
         self.everywhere = everywhere
         self._elsewhere: Mapping[int, int] = {}
         self._moved_at = 0.0
+        self._faults = FaultLog(log, "other_partitions_not_waited_for")
 
     async def ends(self, partitions: Iterable[int]) -> dict[int, ReadPositions]:
         """For facts of these partitions that were just read: where the touchpoints end now."""
@@ -65,6 +67,9 @@ class TouchpointPositions:
         if not behind or current != self._elsewhere:
             self._elsewhere, self._moved_at = current, now
         if behind and now - self._moved_at > WAIT_SECONDS:
-            log.warning("other_partitions_not_waited_for", partitions=sorted(behind), seconds=WAIT_SECONDS)
+            why = "another process does not read them, or is far behind"
+            self._faults.failed(why, reason=str(sorted(behind)), partitions=sorted(behind), seconds=WAIT_SECONDS)
             return True
+        if not behind:
+            self._faults.over()
         return not behind

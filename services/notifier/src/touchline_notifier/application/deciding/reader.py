@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import structlog
 from touchline_runtime.errors import Unavailable
 from touchline_runtime.kafka.shutdown import cancelled_by_us
+from touchline_runtime.process.repeated_faults import FaultLog
 
 from touchline_notifier.application.deciding.partition import PartitionProcessor
 from touchline_notifier.application.deciding.session import Observer, PartitionSession
@@ -23,6 +24,8 @@ log = structlog.get_logger(__name__)
 
 _WORKED_SECONDS = 60.0
 """A session that lasted this long had no fault: the next one is reported, whatever was reported before."""
+_STABLE_SECONDS = 10.0
+"""A session that lasts this long works: what ended the one before is over."""
 
 
 class Reader:
@@ -52,6 +55,9 @@ class Reader:
         self._clock = clock
         self.working = False
         self._fault = ""
+        self._ended = FaultLog(log, "session_ended")
+        self._failed = FaultLog(log, "session_failed", level="error")
+        self._began = 0.0
         self._progress_at = 0.0
 
     async def check(self) -> None:
@@ -72,7 +78,7 @@ class Reader:
     async def run(self, stopping: asyncio.Event) -> None:
         """Read and decide."""
         while not stopping.is_set():
-            began = time.monotonic()
+            began = self._began = time.monotonic()
             self._observer.session()
             try:
                 await self._session(stopping)
@@ -86,13 +92,13 @@ class Reader:
                     await asyncio.wait_for(stopping.wait(), wait)
 
     def _report(self, error: BaseException) -> float:
-        """Log why a session ended, a fault that does not pass only once; seconds until the next session."""
+        """Log why a session ended, one that is blocked only once; seconds until the next session."""
         fault = self._diagnose(error)
         again, self._fault = fault.text == self._fault, fault.text
         if fault.kind == "passing":
-            log.warning("session_ended", error=fault.text)
+            self._ended.failed(fault.text)
         elif fault.kind == "failed":
-            log.error("session_failed", error=fault.text, exc_info=None if again else error)
+            self._failed.failed(fault.text, exc_info=error)
         elif not again:
             log.error("session_blocked", error=fault.text, retry_seconds=fault.retry_seconds)
         return fault.retry_seconds
@@ -112,3 +118,6 @@ class Reader:
     def _note_progress(self) -> None:
         """The session works, and Kafka has answered."""
         self.working, self._progress_at = True, time.monotonic()
+        if self._progress_at - self._began > _STABLE_SECONDS:
+            self._ended.over()
+            self._failed.over()

@@ -17,6 +17,7 @@ from functools import partial
 
 import structlog
 from touchline_runtime.errors import Unavailable
+from touchline_runtime.process.repeated_faults import FaultLog
 from touchline_runtime.tracing import Tracing
 
 from touchline_notifier.application.delivering.delivery_leases import LeaseLostError, Leases, may_still_send
@@ -60,6 +61,9 @@ class DeliveryWorker:
         self._progress_at: float | None = None
         """When the queue last answered what is due, by the monotonic clock; None: not running."""
         self._fault = ""
+        self._claim_faults = FaultLog(log, "deliveries_not_claimed")
+        self._record_faults = FaultLog(log, "delivery_not_recorded_yet")
+        self._heartbeat_faults = FaultLog(log, "delivery_heartbeat_failed")
         self._unrecorded = 0
         """Outcomes that wait for the database."""
         self._channels = channels
@@ -124,8 +128,9 @@ class DeliveryWorker:
             claimed = await self._queue.claim(room, _now(), lease=_LEASE, probe=probe)
         except Unavailable as error:
             self._fault = str(error)
-            log.warning("deliveries_not_claimed", error=str(error))
+            self._claim_faults.failed(str(error), source="due")
             return
+        self._claim_faults.over("due")
         self._progress_at, self._fault = time.monotonic(), ""
         for item in claimed:
             self._busy[item.delivery.endpoint] += 1
@@ -223,7 +228,7 @@ class DeliveryWorker:
 
     async def _recorded(self, write: Callable[[], Awaitable[Conclusion | None]]) -> Conclusion | None:
         """Record an outcome; retries until the database is back, because a sent message must not be sent again."""
-        failed = False
+        failed, source = False, object()
         try:
             while True:
                 try:
@@ -231,10 +236,11 @@ class DeliveryWorker:
                 except Unavailable as error:
                     self._unrecorded += not failed
                     failed, self._fault = True, str(error)
-                    log.warning("delivery_not_recorded_yet", error=str(error))
+                    self._record_faults.failed(str(error), source=source)
                     await asyncio.sleep(_POLL_SECONDS)
         finally:
             self._unrecorded -= failed
+            self._record_faults.over(source)
 
     async def _keep_alive(self) -> None:
         while True:
@@ -245,16 +251,18 @@ class DeliveryWorker:
             try:
                 ours = await self._queue.heartbeat(list(self._under_way), _now(), lease=_LEASE)
                 self._leases.hold(ours & self._under_way.keys(), until)
+                self._heartbeat_faults.over()
             except Unavailable as error:
-                log.warning("delivery_heartbeat_failed", error=str(error))
+                self._heartbeat_faults.failed(str(error))
 
     async def _look_for_unknown_endpoints(self) -> None:
         """Find deliveries to endpoints that were removed from the endpoints file: they must not wait unseen."""
         while True:
             try:
                 self._unknown_endpoints = frozenset(await self._queue.unknown_endpoints(list(self._endpoints), _now()))
+                self._claim_faults.over("unknown endpoints")
             except Unavailable as error:
-                log.warning("deliveries_not_claimed", error=str(error))
+                self._claim_faults.failed(str(error), source="unknown endpoints")
             await asyncio.sleep(_UNKNOWN_ENDPOINTS_SECONDS)
 
     async def _wake_when(self, stopping: asyncio.Event) -> None:

@@ -171,7 +171,6 @@ class KafkaOutboxPublisher:
                 if time.monotonic() - self._cleared_at > _CLEAR_EVERY:
                     await self._clear()
         except (KafkaError, OSError, TimeoutError) as error:
-            log.warning("outbox_publish_failed", partition=self._partition, error=repr(error))
             raise kafka_fault(error, f"the outbox of partition {self._partition} can't be published") from error
 
     def _next(self) -> list[Waiting]:

@@ -17,6 +17,7 @@ import structlog
 from asyncpg.pool import PoolConnectionProxy
 from touchline_runtime.database.faults import UNREACHABLE
 from touchline_runtime.metrics import Metrics
+from touchline_runtime.process.repeated_faults import FaultLog
 from touchline_schemas.touchpoint_types import PASSIVE_TYPES
 
 from touchline_stage_engine.adapters.postgres import summary_statements as sql
@@ -42,6 +43,7 @@ class CustomerSummaries:
     def __init__(self, pool: asyncpg.Pool, metrics: Metrics | None = None) -> None:
         self._pool = pool
         self._metrics = metrics
+        self._faults = FaultLog(log, "summaries_not_refreshed")
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Refresh again and again; a database that is away is waited for."""
@@ -49,9 +51,10 @@ class CustomerSummaries:
             began = time.monotonic()
             try:
                 await self.refresh()
+                self._faults.over()
                 pause = max(LEAST_PAUSE_SECONDS, PAUSE_FACTOR * (time.monotonic() - began))
             except (*UNREACHABLE, asyncpg.PostgresError) as error:
-                log.warning("summaries_not_refreshed", error=type(error).__name__)
+                self._faults.failed(type(error).__name__)
                 pause = _AWAY_SECONDS
             try:
                 async with asyncio.timeout(pause):

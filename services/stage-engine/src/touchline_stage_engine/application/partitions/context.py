@@ -6,7 +6,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from touchline_runtime.metrics import Metrics
+from touchline_runtime.process.repeated_faults import FaultLog
 from touchline_runtime.tracing import Tracing
 
 from touchline_stage_engine.application.batches.customers import CacheBudget
@@ -16,7 +18,32 @@ from touchline_stage_engine.application.partitions.freshness import Freshness
 from touchline_stage_engine.application.ports import OutboxPublisher, PartitionLease, TouchpointConsumer
 from touchline_stage_engine.settings import StageEngineSettings
 
+log = structlog.get_logger(__name__)
+
 _LARGE_BATCHES_AT_ONCE = 2
+
+
+class PartitionFaults:
+    """The log of what keeps partitions from being folded: one for all partitions of a process."""
+
+    def __init__(self) -> None:
+        self.fenced = FaultLog(log, "fenced", sources="partitions")
+        self.interrupted = FaultLog(log, "partition_interrupted", sources="partitions")
+        self.publishing = FaultLog(log, "outbox_publish_failed", sources="partitions")
+        self.failed = FaultLog(log, "partition_failed", sources="partitions", level="error")
+
+    def over(self, partition: int) -> None:
+        """A partition is folded."""
+        for faults in self._all():
+            faults.over(partition)
+
+    def released(self, partition: int) -> None:
+        """A partition is no longer this process's."""
+        for faults in self._all():
+            faults.released(partition)
+
+    def _all(self) -> tuple[FaultLog, ...]:
+        return self.fenced, self.interrupted, self.publishing, self.failed
 
 
 @dataclass(frozen=True)
@@ -41,6 +68,7 @@ class WorkerContext:
     cache_budget: CacheBudget
     tracing: Tracing | None = None
     freshness: Freshness = field(default_factory=Freshness)
+    faults: PartitionFaults = field(default_factory=PartitionFaults)
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_BATCHES_AT_ONCE))
 
     @property

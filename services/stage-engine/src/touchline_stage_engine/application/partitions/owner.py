@@ -19,6 +19,8 @@ log = structlog.get_logger(__name__)
 _LONGEST_WAIT = 5.0
 _SLOW_RETRY = 30.0
 _FLUSH_SECONDS = 5.0
+_WORKED_SECONDS = 10.0
+"""A session that lasts this long works: what ended the one before is over."""
 
 
 class PartitionOwner:
@@ -37,6 +39,7 @@ class PartitionOwner:
         self._publisher: OutboxPublisher | None = None
         """The last one, closed or not: what it has not published still waits."""
         self._last_error: Exception | None = None
+        self._publishing_failed = False
 
     @property
     def rebuilding(self) -> bool:
@@ -74,6 +77,12 @@ class PartitionOwner:
 
     async def run(self) -> None:
         """Own the partition until told to stop."""
+        try:
+            await self._keep_owning()
+        finally:
+            self._context.faults.released(self.partition)
+
+    async def _keep_owning(self) -> None:
         wait = 0.0
         while not self._stop.is_set():
             began = time.monotonic()
@@ -85,7 +94,7 @@ class PartitionOwner:
                 # only slow to notice: after a short wait the lease can be acquired again.
                 self._publisher = None
                 self._context.metrics.counter(declared.FENCED).inc()
-                log.warning("fenced", partition=self.partition, error=str(error))
+                self._context.faults.fenced.failed(str(error), source=self.partition, reason="fenced")
                 wait = max(wait, 0.25)
             except Interrupted as error:
                 self._report(error)
@@ -111,15 +120,20 @@ class PartitionOwner:
         if isinstance(error, PermanentFaultError):
             if not again:
                 log.error("partition_blocked", partition=self.partition, error=text, retry_seconds=_SLOW_RETRY)
-        elif isinstance(error, Interrupted):
-            log.warning("partition_interrupted", partition=self.partition, kind=type(error).__name__, error=text)
+            return
+        faults = self._context.faults
+        # The same fault of several partitions has one reason.
+        reason = text.replace(f"partition {self.partition}", "a partition")
+        if isinstance(error, Interrupted):
+            log_of_kind = faults.publishing if self._publishing_failed else faults.interrupted
+            log_of_kind.failed(text, source=self.partition, reason=reason, kind=type(error).__name__)
         else:
-            log.error("partition_failed", partition=self.partition, exc_info=error)
+            faults.failed.failed(text, source=self.partition, reason=reason, exc_info=error)
 
     async def _own(self) -> None:
         """One session: from the acquisition of the lease to an interruption, or to the end."""
         context, partition = self._context, self.partition
-        self._last_error = None
+        self._last_error, self._publishing_failed = None, False
         lease = await unless_stopping(context.acquire_lease(partition), self._stop)
         if lease is None:
             return
@@ -134,7 +148,11 @@ class PartitionOwner:
             log.info("partition_owned", partition=partition, epoch=position.epoch, position=position.touchpoints)
             session = self._session = PartitionSession(context, partition, lease, publisher, self._stop)
             self.waiting, self.fault = False, ""
-            await self._fold_and_publish(session, publisher)
+            works = asyncio.get_running_loop().call_later(_WORKED_SECONDS, context.faults.over, partition)
+            try:
+                await self._fold_and_publish(session, publisher)
+            finally:
+                works.cancel()
         finally:
             self._session = None
             await asyncio.gather(publisher.close(), lease.close(), return_exceptions=True)
@@ -154,6 +172,7 @@ class PartitionOwner:
             for task in (folding, publishing):
                 task.cancel()
             results = await asyncio.gather(folding, publishing, return_exceptions=True)
+        self._publishing_failed = isinstance(results[1], Exception) and not isinstance(results[0], Exception)
         for result in results:
             if isinstance(result, Exception):
                 raise result
