@@ -87,6 +87,34 @@ def test_no_label_of_a_chart_is_cut(look: Look, width: int) -> None:
     assert {path: labels for path, labels in cut.items() if labels} == {}
 
 
+_OVERLAPPING_LABELS = """() => [...document.querySelectorAll(".chart")].flatMap((box) => {
+    const chart = window.echarts && echarts.getInstanceByDom(box);
+    if (!chart || chart.getOption().series.every((one) => one.type !== "sankey")) return [];
+    const all = chart.getZr().storage.getDisplayList(true).filter((one) => one.type === "tspan" && !one.ignore);
+    const places = all.map((one) => {
+        const place = one.getBoundingRect().clone();
+        if (one.transform) place.applyTransform(one.transform);
+        return [one.style.text, place];
+    });
+    return places.flatMap(([text, a], index) => places.slice(index + 1).filter(([, b]) =>
+        Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x) > 2 &&
+        Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y) > 3
+    ).map(([other]) => `${text} over ${other}`));
+})"""
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_no_label_of_a_flow_chart_covers_another(look: Look, width: int) -> None:
+    covered: dict[str, list[str]] = {}
+    shown = 0
+    for path in ("/lifecycles/service-cycle", "/lifecycles/service-cycle?days=90&compare=1", "/lifecycles/many"):
+        with look.page(path, width=width):
+            covered[path] = look.now.evaluate(_OVERLAPPING_LABELS)
+            shown += look.now.locator(".chart").count()
+    assert shown
+    assert {path: labels for path, labels in covered.items() if labels} == {}
+
+
 @pytest.mark.parametrize("path", EVERY)
 def test_it_fits_a_phone(look: Look, path: str) -> None:
     with look.page(path, width=390):

@@ -149,6 +149,8 @@ def flows(moves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], order: 
                     "width": max(46, min(110, 460 // max(1, len(order)))),
                     "overflow": "truncate",
                 },
+                # A stage whose label is hidden has its title in the tooltip, and in the table below.
+                "labelLayout": {"hideOverlap": True},
                 "lineStyle": {"curveness": 0.5},
                 "data": [
                     {
