@@ -8,11 +8,12 @@ import asyncpg
 import pytest
 from touchline_devstack.receivers import WebhookReceiver
 from touchline_notifier.adapters.postgres.retention import PostgresFinishedRows
-from touchline_notifier.application.retention import AT_ONCE, Retention
+from touchline_notifier.application.retention import Retention
 from touchline_notifier.bootstrap import migrate
 from touchline_notifier.core.plays.parse import read_plays
 from touchline_notifier.core.plays.play import Play
 from touchline_notifier.settings import NotifierSettings
+from touchline_runtime.database.retention import AT_ONCE
 
 from tests.support.notifier.world import SECRET, World
 from tests.support.waiting import wait_until

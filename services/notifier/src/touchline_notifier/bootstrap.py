@@ -10,6 +10,7 @@ from importlib.metadata import version
 import asyncpg
 import structlog
 from touchline_runtime.audit.postgres import PostgresAuditLog
+from touchline_runtime.audit.retention import AuditRetention
 from touchline_runtime.database import pools as database
 from touchline_runtime.database.readiness import tables_answer
 from touchline_runtime.errors import ConfigurationError
@@ -229,7 +230,8 @@ async def started(
         log.info("running", plays=sorted(in_force.plays), endpoints=sorted(in_force.endpoints))
         kept_days = settings.deliveries_kept_days, settings.actions_kept_days
         retention = Retention(PostgresFinishedRows(built.pool), built.live.in_force.plays, *kept_days)
-        yield [reader, worker, retention, built.live]
+        audit_retention = AuditRetention(built.pool, settings.audit_kept_days)
+        yield [reader, worker, retention, audit_retention, built.live]
 
 
 async def _start_plays(built: Base, tracing: Tracing | None = None, *, deciding: bool = False) -> PlaysInForce:

@@ -54,6 +54,9 @@ class NotifierSettings(ServiceSettings):
         description="Days for which finished actions are kept, with their deliveries; longer where a play's caps, goal "
         "or max_age look back further. Results of plays count the actions that are kept. Default: for ever.",
     )
+    audit_kept_days: int | None = Field(
+        default=None, ge=1, description="Days for which entries of the audit log are kept. Default: for ever."
+    )
     lifecycles_wait_seconds: float = Field(
         default=20.0, gt=0, description="How long to wait at start for the lifecycles that plays are about."
     )

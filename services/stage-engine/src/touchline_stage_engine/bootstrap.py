@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 from touchline_runtime.answer_cache import AnswerCache
 from touchline_runtime.audit.postgres import PostgresAuditLog
+from touchline_runtime.audit.retention import AuditRetention
 from touchline_runtime.audit.routes import audit_router
 from touchline_runtime.console_link import console_link_router
 from touchline_runtime.database import pools as database
@@ -277,14 +278,15 @@ async def run(settings: StageEngineSettings) -> process.Failed | None:
         simulations = SimulationProcesses(PostgresSimulations(open_.pool).fail)
         app = query_app(settings, open_.pool, reading, health, metrics, chosen.in_files, simulations)
         gc_tuning.limit_collections(_OBJECTS_AT_MOST)
-        return _explained(
-            await process.run(
-                app,
-                sock,
-                [engine, engine.definitions, simulations, CustomerSummaries(open_.pool, metrics), IdleCollector()],
-                settings=settings,
-            )
-        )
+        components: list[process.Component] = [
+            engine,
+            engine.definitions,
+            simulations,
+            CustomerSummaries(open_.pool, metrics),
+            AuditRetention(open_.pool, settings.audit_kept_days),
+            IdleCollector(),
+        ]
+        return _explained(await process.run(app, sock, components, settings=settings))
 
 
 async def run_workers(settings: StageEngineSettings, number: int) -> process.Failed | None:
@@ -301,9 +303,9 @@ async def run_workers(settings: StageEngineSettings, number: int) -> process.Fai
         health.add("workers", workers.check)
         simulations = SimulationProcesses(PostgresSimulations(open_.pool).fail)
         app = query_app(settings, open_.pool, reading, health, metrics, in_files, simulations)
-        return _explained(
-            await process.run(app, sock, [workers, simulations, CustomerSummaries(open_.pool)], settings=settings)
-        )
+        retention = AuditRetention(open_.pool, settings.audit_kept_days)
+        components: list[process.Component] = [workers, simulations, CustomerSummaries(open_.pool), retention]
+        return _explained(await process.run(app, sock, components, settings=settings))
 
 
 async def run_worker(settings: StageEngineSettings, index: int, sock: socket.socket) -> process.Failed | None:

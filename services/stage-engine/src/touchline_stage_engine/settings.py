@@ -44,6 +44,9 @@ class StageEngineSettings(ServiceSettings):
         ge=1,
         description="Days for which /v1/touchpoints/{source}/{id} reports duplicates, refusals and erasures.",
     )
+    audit_kept_days: int | None = Field(
+        default=None, ge=1, description="Days for which entries of the audit log are kept. Default: for ever."
+    )
     shared_key_limit: int = Field(
         default=SHARED_KEY_LIMIT,
         ge=1,

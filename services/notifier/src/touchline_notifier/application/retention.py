@@ -1,22 +1,14 @@
 """Deletes finished actions and deliveries that are older than they are kept: some at a time, beside all other work."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-import structlog
-from touchline_runtime.errors import Unavailable
+from touchline_runtime.database.retention import AT_ONCE, delete_in_pieces, keep_deleting
 
 from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.retention import actions_kept_from
-
-log = structlog.get_logger(__name__)
-
-AT_ONCE = 1_000
-"""Rows deleted in one transaction."""
-EVERY_SECONDS = 600.0
-_BETWEEN_PIECES_SECONDS = 0.2
 
 
 class FinishedRows(Protocol):
@@ -57,38 +49,13 @@ class Retention:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Delete what is old every ten minutes, until told to stop."""
-        while not stopping.is_set():
-            try:
-                await self.delete_old(datetime.now(UTC), stopping)
-            except Unavailable as error:
-                log.warning("retention_interrupted", error=str(error))
-            await _wait(stopping, EVERY_SECONDS)
+        await keep_deleting(lambda: self.delete_old(datetime.now(UTC), stopping), stopping)
 
     async def delete_old(self, now: datetime, stopping: asyncio.Event) -> None:
         """Delete everything that is old now, or as much as there is time for."""
         if self._deliveries_days is not None:
             before = now - timedelta(days=self._deliveries_days)
-            await _in_pieces("deliveries", lambda: self._rows.delete_deliveries(before, AT_ONCE), stopping)
+            await delete_in_pieces("deliveries", lambda: self._rows.delete_deliveries(before, AT_ONCE), stopping)
         if self._actions_days is not None:
             before_action = actions_kept_from(now, self._actions_days, self._plays.values())
-            await _in_pieces("actions", lambda: self._rows.delete_actions(before_action, AT_ONCE), stopping)
-
-
-async def _in_pieces(what: str, delete: Callable[[], Awaitable[int]], stopping: asyncio.Event) -> None:
-    total = 0
-    while not stopping.is_set():
-        deleted = await delete()
-        total += deleted
-        if deleted < AT_ONCE:
-            break
-        await _wait(stopping, _BETWEEN_PIECES_SECONDS)
-    if total:
-        log.info("retention_deleted", what=what, rows=total)
-
-
-async def _wait(stopping: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stopping.wait()
-    except TimeoutError:
-        pass
+            await delete_in_pieces("actions", lambda: self._rows.delete_actions(before_action, AT_ONCE), stopping)
