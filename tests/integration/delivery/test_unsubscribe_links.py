@@ -18,7 +18,7 @@ from touchline_notifier.adapters.postgres.unsubscribe import PostgresSubscriptio
 from touchline_notifier.application.deciding.fold_touchpoints import fold_touchpoints
 from touchline_notifier.application.unsubscribe import UnsubscribeLinks
 from touchline_notifier.core.profiles.address_hashes import Hashes
-from touchline_notifier.core.profiles.profile import Profile
+from touchline_notifier.core.profiles.profile import Profile, Suppression
 from touchline_notifier.core.unsubscribe.tokens import UnsubscribeTokens, key_of
 from touchline_notifier.entrypoints.http.unsubscribe import unsubscribe_router
 from touchline_runtime.http import problems
@@ -89,7 +89,8 @@ class Browser:
 
     async def suppressed(self, address: str) -> bool:
         async with self.pool.acquire() as connection:
-            return address in await transaction(connection).customers.suppressed([address])
+            found = (await transaction(connection).customers.suppressions([address])).get(address)
+            return found is not None and found.opt_out is not None
 
 
 def message(customer_id: str, kind: str = "identified", *, ahead: float = -3600, **properties: object) -> Touchpoint:
@@ -306,3 +307,76 @@ async def test_preferences_that_arrive_in_part_refuse_nothing(browser: Browser, 
     assert (await browser.profile("c-1")).consent("product-news") is True
     assert (await browser.ask("POST", f"{link}/preferences", content=b"")).status_code == 200
     assert (await browser.profile("c-1")).consent("product-news") is False, "no box was ticked"
+
+
+async def test_the_page_that_asks_to_try_the_preferences_again_refuses_nothing(browser: Browser) -> None:
+    link = browser.link("c-1")
+    answer = await browser.ask("POST", f"{link}/preferences", content=b"x" * 20_000)
+    assert answer.status_code == 503
+    assert "<form" not in answer.text, "a form without boxes would refuse everything"
+
+
+@pytest.mark.parametrize(
+    ("known", "header", "expected", "text"),
+    [
+        ({}, None, "en", "You are unsubscribed"),
+        ({"locale": "de_AT"}, "fr", "de", "Sie sind abgemeldet"),
+        ({"language": "nl"}, "fr", "nl", "U bent afgemeld"),
+        ({"locale": "pl"}, "pl, it;q=0.9", "it", "L’iscrizione è annullata"),
+        ({}, "es-MX,es;q=0.9,en;q=0.8", "es", "Se ha dado de baja"),
+    ],
+)
+async def test_the_pages_are_in_the_customers_language(
+    browser: Browser, known: dict[str, Any], header: str | None, expected: str, text: str
+) -> None:
+    await browser.take(message("c-1", email="ada@example.org", **known))
+    headers = {"Accept-Language": header} if header is not None else {}
+    link = browser.link("c-1")
+    asked = (("GET", link), ("GET", f"{link}/preferences"), ("POST", f"{link}/preferences"), ("POST", link))
+    answers = [await browser.ask(method, path, headers=headers) for method, path in asked]
+    for answer in answers:
+        assert answer.headers["content-language"] == expected
+        assert f'<html lang="{expected}">' in answer.text
+    assert text in answers[-1].text
+    # Whose a broken link is nobody knows.
+    broken = await browser.ask("GET", f"{link}x", headers={"Accept-Language": "pt"})
+    assert (broken.status_code, broken.headers["content-language"]) == (404, "pt")
+
+
+async def test_a_fault_in_what_is_known_of_the_customer_keeps_no_page_away(browser: Browser) -> None:
+    link = browser.link("c-1")
+    await browser.pool.execute("ALTER TABLE profiles RENAME TO profiles_away")
+    answer = await browser.ask("GET", link, headers={"Accept-Language": "de"})
+    await browser.pool.execute("ALTER TABLE profiles_away RENAME TO profiles")
+    assert (answer.status_code, answer.headers["content-language"]) == (200, "de")
+
+
+async def test_rows_of_an_earlier_release_mean_what_they_meant(browser: Browser) -> None:
+    earlier, later = datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 2, tzinfo=UTC)
+    rows = {
+        "opted-out@example.org": ("unsubscribed", earlier, None, ["unsubscribed"]),
+        "came-back@example.org": ("unsubscribed", earlier, later, []),
+        "bounced@example.org": ("email_bounced", earlier, None, ["email_bounced"]),
+        "lifted@example.org": ("email_bounced", earlier, later, []),
+        "bounced-again@example.org": ("email_bounced", later, earlier, ["email_bounced"]),
+    }
+    for address, (reason, since, lifted_at, _) in rows.items():
+        await browser.pool.execute(
+            "INSERT INTO suppressions (address_hash, reason, since, lifted_at) VALUES ($1, $2, $3, $4)",
+            HASHES.address(address), reason, since, lifted_at,
+        )  # fmt: skip
+    await browser.pool.execute(
+        "INSERT INTO suppressions (address_hash, reason, since, lifted_at) VALUES ($1, 'subscribed', '-infinity', $2)",
+        HASHES.address("joined@example.org"), later,
+    )  # fmt: skip
+    async with browser.pool.acquire() as connection, connection.transaction():
+        customers = transaction(connection).customers
+        found = await customers.suppressions([*rows, "joined@example.org"])
+        assert {address: [reason for reason, _ in one.in_force] for address, one in found.items()} == {
+            **{address: row[3] for address, row in rows.items()},
+            "joined@example.org": [],
+        }
+        # A block on top of an opt-out forgets neither.
+        await customers.save_suppressions([Suppression("opted-out@example.org", "email_complained", later)])
+        (both,) = (await customers.suppressions(["opted-out@example.org"])).values()
+        assert both.in_force == [("email_complained", later), ("unsubscribed", earlier)]

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 
 import asyncpg
@@ -285,6 +286,8 @@ async def _await_lifecycles(
 
 def _api(built: Base) -> Api:
     settings, in_force = built.settings, built.live.in_force
+    to_customers = customer_channels(built.live.channels)
+    topics = partial(in_force.topics, to_customers)
     lifecycles = KafkaLifecycles(settings)
     customers = PostgresRecentCustomers(built.pool, built.hashes)
     checker = PlayChecker(built.live, lifecycles.running, customers)
@@ -299,7 +302,7 @@ def _api(built: Base) -> Api:
     return Api(
         queries=PostgresQueries(built.pool),
         operations=PostgresOperations(built.pool),
-        unsubscribe=UnsubscribeLinks(store, settings.partitions, built.tokens, in_force.topics),
+        unsubscribe=UnsubscribeLinks(store, settings.partitions, built.tokens, topics),
         plays=in_force.plays,
         endpoints=in_force.endpoints,
         sources=in_force.sources,
@@ -307,7 +310,7 @@ def _api(built: Base) -> Api:
         previews=PreviewRoutes(built.live, checker, PreviewSubprocesses()),
         tests=TestingRoutes(built.live, checker, tester, settings.partitions),
         settings=settings,
-        insights=PostgresInsights(built.pool, built.hashes),
+        insights=PostgresInsights(built.pool, built.hashes, topics),
         audit=PostgresAuditLog(built.pool),
         suppressions=PostgresSuppressions(built.pool, built.hashes),
         consent=PostgresConsent(built.pool, built.hashes, settings.partitions),

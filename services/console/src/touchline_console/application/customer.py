@@ -64,7 +64,11 @@ async def customer(services: Services, key: str, currency: str) -> dict[str, Any
         "value": _value(found["touchpoints"].value or []),
         **found,
         "play_titles": {play["play"]: play.get("title") for play in found["plays"].items},
-        "consent": words.consent(found["profile"].get("consent") or {}, found["profile"].get("suppressions") or []),
+        "consent": words.consent(
+            found["profile"].get("consent") or {},
+            found["profile"].get("suppressions") or [],
+            found["profile"].get("messages") or [],
+        ),
         "conflicts": [one for one in found["conflicts"].value or [] if customer_id in one["customers"]],
         "charts": {
             name: _timeline(name, titles, found, standing) for name in standing["stages"] if found["touchpoints"].ok

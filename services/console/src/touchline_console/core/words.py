@@ -139,9 +139,15 @@ class Consent(NamedTuple):
     hint: str
 
 
-def consent(given: Mapping[str, bool], suppressions: Sequence[Any]) -> Consent:
-    """Channels that may be used, refused channels and suppressions."""
+def consent(
+    given: Mapping[str, bool], suppressions: Sequence[Any], messages: Sequence[Mapping[str, Any]] = ()
+) -> Consent:
+    """Topics whose messages are sent (where no play asks for consent: channels that may be used), refused channels and
+    suppressions.
+    """
     allowed = [formats.title(channel) for channel, allows in given.items() if allows]
+    if messages:
+        allowed = list(dict.fromkeys(formats.title(one["topic"]) for one in messages if one["sent"]))
     refused = [formats.title(channel) for channel, allows in given.items() if not allows]
     hints = []
     if refused:
@@ -151,7 +157,7 @@ def consent(given: Mapping[str, bool], suppressions: Sequence[Any]) -> Consent:
         if suppressions
         else "nothing suppressed"
     )
-    return Consent(", ".join(allowed) or ("None" if refused else "Never asked"), " · ".join(hints))
+    return Consent(", ".join(allowed) or ("None" if refused or messages else "Never asked"), " · ".join(hints))
 
 
 def play_when(when: Mapping[str, Any], titles: StageTitles) -> str:

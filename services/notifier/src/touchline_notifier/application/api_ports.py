@@ -1,6 +1,6 @@
 """What the API and the command line need. Adapters implement these protocols; bootstrap connects them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple, Protocol
@@ -10,6 +10,7 @@ from touchline_runtime.audit.entry import Actor
 
 from touchline_notifier.core.delivery.endpoints import Endpoint
 from touchline_notifier.core.limits.hold_out import Group
+from touchline_notifier.core.profiles.sending_rule import Standing
 
 
 class BadCursorError(ValueError):
@@ -128,24 +129,37 @@ class Consent(Protocol):
         """Give or refuse it; whether anything changed. Recorded in the audit log."""
 
 
-class Choice(NamedTuple):
-    """A channel or topic, and whether the customer may get messages of it: they have not refused."""
+class Link(NamedTuple):
+    """What an unsubscribe link is about.
+
+    Attributes:
+        languages: the customer's, as they were stated, the best first.
+    """
 
     channel: str
-    given: bool
+    languages: Sequence[str] = ()
+
+
+class Preferences(NamedTuple):
+    """What a customer may choose, and what they get."""
+
+    topics: Sequence[Standing]
+    languages: Sequence[str] = ()
 
 
 class Unsubscribe(Protocol):
     """The unsubscribe links."""
 
-    async def channel(self, token: str) -> str | None:
-        """The channel that a link is about, None when it is not a valid link. Raises ``Unavailable``."""
+    async def link(self, token: str) -> Link | None:
+        """What a link is about, None when it is not a valid link. Raises ``Unavailable``."""
 
-    async def __call__(self, token: str, now: datetime) -> str | None:
-        """Refuse consent for a link's channel, and return the channel; see :meth:`channel`."""
+    async def __call__(self, token: str, now: datetime) -> Link | None:
+        """Refuse consent for a link's channel; see :meth:`link`."""
 
-    async def choices(self, token: str) -> list[Choice] | None:
+    async def choices(self, token: str) -> Preferences | None:
         """What the link's customer may choose; None when it is not a valid link. Raises ``Unavailable``."""
 
-    async def choose(self, token: str, chosen: Collection[str], now: datetime) -> list[Choice] | None:
-        """Give consent for the chosen channels and refuse it for the others; see :meth:`choices`."""
+    async def choose(
+        self, token: str, chosen: Collection[str], shown: Collection[str] | None, now: datetime
+    ) -> Preferences | None:
+        """Give consent for the chosen channels, and refuse it for the others that were shown; see :meth:`choices`."""

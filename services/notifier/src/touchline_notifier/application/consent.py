@@ -1,6 +1,7 @@
 """Record consent for a channel, or its refusal: it takes effect at once, and becomes a touchpoint."""
 
 import re
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from touchline_schemas.partitions import partition_of
@@ -9,7 +10,8 @@ from uuid_utils import uuid7
 
 from touchline_notifier.application.ports import Transaction
 from touchline_notifier.core.decisions.outbox_records import touchpoint_event
-from touchline_notifier.core.profiles.profile import UNSUBSCRIBE_LINK, Profile, Suppression
+from touchline_notifier.core.profiles.profile import MAIL_WIDE, UNSUBSCRIBE_LINK, Profile, Suppression
+from touchline_notifier.core.profiles.sending_rule import Person, Way, held_ways
 
 _CHANNEL = re.compile(r"[a-z][a-z0-9_]{0,63}")
 """What a touchpoint's channel may be. A play's ``consent_channel`` may be more: the properties hold it unchanged."""
@@ -17,9 +19,23 @@ _NEXT = timedelta(microseconds=1)
 
 
 async def set_consent(
-    tx: Transaction, partitions: int, customer_id: str, channel: str, *, given: bool, now: datetime
+    tx: Transaction,
+    partitions: int,
+    customer_id: str,
+    channel: str,
+    *,
+    given: bool,
+    now: datetime,
+    carriers: Collection[str] = ("email",),
 ) -> bool:
     """Record a customer's consent, and publish it as a touchpoint.
+
+    For ``email`` and ``all`` it counts for the customer's address too, as an opt-out or its end. It lifts no
+    suppression after a bounce or a complaint, and none of an operator. A refusal of either refuses every topic again
+    that was joined before.
+
+    Args:
+        carriers: the channels that carry messages of the channel: what is given holds against a refusal of theirs.
 
     Returns:
         Whether anything changed.
@@ -27,15 +43,10 @@ async def set_consent(
     if await tx.customers.erasures([customer_id]) and not await tx.customers.profiles([customer_id]):
         return False  # nothing is kept of an erased customer, and nothing is sent
     profiles = await tx.customers.lock_profiles([customer_id], now)
-    profile = profiles[customer_id]
-    address = profile.email if channel == "email" else None
-    suppressed = await tx.customers.suppressed([address]) if address is not None else {}
-    said = profile.consent(channel)
-    if given and said is True and address not in suppressed:
+    person = await person_of(tx, profiles[customer_id])
+    if _is_recorded(person, channel, given=given, carriers=carriers):
         return False
-    if not given and said is False and (address is None or address in suppressed):
-        return False
-    at = _after(profile, channel, now)
+    at = _after(person, now)
     kind = "subscribed" if given else "unsubscribed"
     touchpoint = Touchpoint(
         id=str(uuid7()),
@@ -48,15 +59,36 @@ async def set_consent(
         source=UNSUBSCRIBE_LINK,
         properties={"channel": channel},
     )
-    profile.take(touchpoint)
+    person.profile.take(touchpoint)
     await tx.customers.save_profiles(profiles, now)
-    if address is not None:
-        await tx.customers.save_suppressions([Suppression(address, kind, at, lifted=given)])
+    if person.address is not None and channel in MAIL_WIDE:
+        await tx.customers.save_suppressions([Suppression(person.address, kind, at, lifted=given, by_page=True)])
     await tx.append_outbox(partition_of(customer_id, partitions), [touchpoint_event(touchpoint)])
     return True
 
 
-def _after(profile: Profile, channel: str, now: datetime) -> datetime:
-    """Now, or just after a consent that a clock ahead of ours dated later: this is the later decision."""
-    given = profile.consented_at(channel)
-    return max(now, given + _NEXT) if given is not None else now
+async def person_of(tx: Transaction, profile: Profile) -> Person:
+    """A customer with what is stored about their address."""
+    address = profile.email
+    stored = await tx.customers.suppressions([address]) if address is not None else {}
+    return Person(profile, address, stored.get(address or ""))
+
+
+def _is_recorded(person: Person, channel: str, *, given: bool, carriers: Collection[str]) -> bool:
+    said = person.profile.consent(channel)
+    if given:
+        return said is True and not held_ways(person, [Way(channel, carrier) for carrier in ("", *carriers)])
+    if said is not False:
+        return False
+    if channel not in MAIL_WIDE and channel not in carriers:
+        return True
+    # It refuses every topic, so one that was joined since has to be refused again.
+    opted_out = person.suppressions is not None and person.suppressions.opt_out is not None
+    return not person.profile.gave_consent_since(channel) and (person.address is None or opted_out)
+
+
+def _after(person: Person, now: datetime) -> datetime:
+    """Now, or just after what a clock ahead of ours dated later: this is the later decision."""
+    latest = person.profile.last_consent_at
+    at = max(now, latest + _NEXT) if latest is not None else now
+    return person.suppressions.after(at) if person.suppressions is not None else at

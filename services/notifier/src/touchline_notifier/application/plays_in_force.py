@@ -9,6 +9,7 @@ from touchline_runtime.yaml.positions import Fault
 
 from touchline_notifier.core.delivery.channel import Channel
 from touchline_notifier.core.delivery.endpoints import Endpoint
+from touchline_notifier.core.limits.limits import ways_by_topic
 from touchline_notifier.core.plays.built_in_lifecycles import BUILT_IN
 from touchline_notifier.core.plays.parse import (
     KnownLifecycle,
@@ -20,6 +21,7 @@ from touchline_notifier.core.plays.parse import (
     with_endpoint,
 )
 from touchline_notifier.core.plays.play import Play
+from touchline_notifier.core.profiles.sending_rule import Way
 
 log = structlog.get_logger(__name__)
 
@@ -91,15 +93,13 @@ class PlaysInForce:
         """The plays that change with their files alone."""
         return frozenset(name for name, source in self.sources.items() if source.by_file)
 
-    def topics(self) -> list[str]:
-        """The consent channels of the plays that write to customers: what a customer may choose to get."""
-        return sorted(
-            {
-                play.limits.consent_channel or play.action.channel
-                for play in self.plays.values()
-                if play.enabled and (play.limits.consent_channel is not None or play.action.channel == "email")
-            }
-        )
+    def topics(self, to_customers: frozenset[str]) -> dict[str, frozenset[Way]]:
+        """The consent channels of the plays that ask for consent: what a customer may choose to get, and by which ways.
+
+        Args:
+            to_customers: the channels that write to customers.
+        """
+        return ways_by_topic(self.plays.values(), to_customers)
 
     def faults_with(self, known: Sequence[KnownLifecycle]) -> list[Fault]:
         """What is wrong with the plays' lifecycles and stages."""

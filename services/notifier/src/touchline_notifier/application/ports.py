@@ -18,6 +18,7 @@ from touchline_notifier.core.delivery.channel import Attempt, Delivery
 from touchline_notifier.core.delivery.conclusion import Cancelled, Conclusion, Expired, Withheld
 from touchline_notifier.core.delivery.subscriptions import Planned
 from touchline_notifier.core.limits.pre_send import Asked, Verdict
+from touchline_notifier.core.profiles.address_suppressions import AddressSuppressions
 from touchline_notifier.core.profiles.profile import Profile, Suppression
 
 
@@ -60,8 +61,8 @@ class CustomerRepository(Protocol):
     async def save_profiles(self, profiles: Mapping[str, Profile], now: datetime) -> None:
         """Write profiles that were locked before."""
 
-    async def suppressed(self, addresses: Iterable[str]) -> dict[str, str]:
-        """Address → why nothing may be sent to it, for addresses that are suppressed."""
+    async def suppressions(self, addresses: Iterable[str]) -> dict[str, AddressSuppressions]:
+        """Address → what is stored about it, in force or ended, for addresses of which something is."""
 
     async def save_suppressions(self, suppressions: Sequence[Suppression]) -> None:
         """Write suppressions. The latest of an address counts, in any order of arrival."""

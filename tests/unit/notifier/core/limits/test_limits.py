@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from touchline_notifier.core.decisions.customer_history import Counted, CustomerHistory
 from touchline_notifier.core.limits.limits import Circumstances, Hold, free_again, hindrances, settle
 from touchline_notifier.core.plays.play import Cap, Play
+from touchline_notifier.core.profiles.address_suppressions import AddressSuppressions
 
 from tests.support.notifier.builders import NOON, a_history, a_play, a_stall, a_touchpoint
 
@@ -66,7 +67,7 @@ def test_mail_needs_an_address_and_no_refusal() -> None:
     assert codes(play, history) == ["no_consent"]
     history.profile.take(a_touchpoint("subscribed", NOON + timedelta(hours=1), "t-3", channel="email"))
     assert codes(play, history) == []
-    history.suppressed = "email_bounced"
+    history.suppressions = AddressSuppressions("email_bounced", NOON)
     assert codes(play, history) == ["suppressed"]
 
 

@@ -42,9 +42,9 @@ class Actions:
         for customer_id, profile in (await self._customers.profiles(ids)).items():
             found[customer_id].profile = profile
         addresses = {history.profile.email for history in found.values() if history.profile.email is not None}
-        reasons = await self._customers.suppressed(addresses)
+        suppressions = await self._customers.suppressions(addresses)
         for history in found.values():
-            history.suppressed = reasons.get(history.profile.email or "") or history.profile.trouble
+            history.suppressions = suppressions.get(history.profile.email or "")
         for row in await self._connection.fetch(sql.STANDING, ids):
             fields = dict(row)
             customer_id, lifecycle = fields.pop("customer_id"), fields.pop("lifecycle")

@@ -1,16 +1,19 @@
 """Customers in PostgreSQL: profiles, aliases, suppressions, erasures."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
 import orjson
 from touchline_schemas.events.facts import CustomerErased, CustomerMerged
+from touchline_schemas.mail_events import UNSUBSCRIBED
 from touchline_schemas.partitions import partition_of
 
 from touchline_notifier.adapters.postgres import decision_statements as sql
 from touchline_notifier.adapters.postgres.outbox import Connection
 from touchline_notifier.core.profiles.address_hashes import Hashes
+from touchline_notifier.core.profiles.address_suppressions import AddressSuppressions
 from touchline_notifier.core.profiles.profile import Profile, Suppression
 
 
@@ -44,29 +47,29 @@ class Customers:
         texts = [orjson.dumps(profile.to_row()).decode() for profile in profiles.values()]
         await self._connection.execute(sql.SAVE_PROFILES, list(profiles), texts, now)
 
-    async def suppressed(self, addresses: Iterable[str]) -> dict[str, str]:
+    async def suppressions(self, addresses: Iterable[str]) -> dict[str, AddressSuppressions]:
         hashed = {address: self._hashes.address(address) for address in addresses}
         rows = await self._connection.fetch(sql.SUPPRESSIONS, list(set(hashed.values()))) if hashed else []
-        reasons = {row["address_hash"]: str(row["reason"]) for row in rows}
+        found = {row["address_hash"]: AddressSuppressions(*row[1:]) for row in rows}
         # Two spellings of one mailbox have one hash.
-        return {address: reasons[key] for address, key in hashed.items() if key in reasons}
+        return {address: found[key] for address, key in hashed.items() if key in found}
 
     async def save_suppressions(self, suppressions: Sequence[Suppression]) -> None:
-        """Write suppressions; of several of one address, in order of time."""
-        latest: dict[tuple[bytes, bool], Suppression] = {}
-        for suppression in sorted(suppressions, key=lambda suppression: (suppression.at, suppression.reason)):
-            latest[self._hashes.address(suppression.address), suppression.lifted] = suppression
-        for lifted in (False, True):
-            # One statement cannot write a row twice.
-            chosen = sorted((key[0], suppression) for key, suppression in latest.items() if key[1] == lifted)
-            if chosen:
-                await self._connection.execute(
-                    sql.SAVE_SUPPRESSIONS,
-                    [key for key, _ in chosen],
-                    [suppression.reason for _, suppression in chosen],
-                    [suppression.at for _, suppression in chosen],
-                    [lifted] * len(chosen),
-                )
+        reports: dict[bytes, _Reports] = {}
+        for suppression in suppressions:
+            reports.setdefault(self._hashes.address(suppression.address), _Reports()).add(suppression)
+        if reports:
+            keys = sorted(reports)
+            rows = [reports[key] for key in keys]
+            await self._connection.execute(
+                sql.SAVE_SUPPRESSIONS,
+                keys,
+                [row.block[1] if row.block is not None else None for row in rows],
+                [row.block[0] if row.block is not None else None for row in rows],
+                [row.lifted_at for row in rows],
+                [row.opted_out_at for row in rows],
+                [row.opted_in_at for row in rows],
+            )
 
     async def merge(self, merges: Sequence[CustomerMerged], now: datetime) -> None:
         """Move all data of old keys to the customers they are merged into.
@@ -110,6 +113,27 @@ class Customers:
     async def long_keys(self, digest: bytes) -> list[str]:
         """Customers, present or former, whose long id has this SHA-256."""
         return [str(row["key"]) for row in await self._connection.fetch(sql.LONG_KEYS_OF, digest)]
+
+
+@dataclass(slots=True)
+class _Reports:
+    """The latest reports about one address, as one statement writes them: it can't write a row twice."""
+
+    block: tuple[datetime, str] | None = None
+    lifted_at: datetime | None = None
+    opted_out_at: datetime | None = None
+    opted_in_at: datetime | None = None
+
+    def add(self, report: Suppression) -> None:
+        if report.lifted and report.by_page:
+            self.opted_in_at = max(self.opted_in_at or report.at, report.at)
+        elif report.lifted:
+            self.lifted_at = max(self.lifted_at or report.at, report.at)
+        elif report.reason == UNSUBSCRIBED:
+            self.opted_out_at = max(self.opted_out_at or report.at, report.at)
+        else:
+            block = report.at, report.reason
+            self.block = max(self.block or block, block)
 
 
 def _profiles(rows: Iterable[asyncpg.Record]) -> dict[str, Profile]:

@@ -79,21 +79,30 @@ WHERE stored.customer_id = new.customer_id
 """
 
 SAVE_SUPPRESSIONS = """
--- The latest report counts, in any order of arrival.
-INSERT INTO suppressions AS stored (address_hash, reason, since, lifted_at)
-SELECT address_hash, reason, CASE WHEN lifted THEN '-infinity' ELSE at END, CASE WHEN lifted THEN at END
-FROM unnest($1::bytea[], $2::text[], $3::timestamptz[], $4::boolean[]) AS new(address_hash, reason, at, lifted)
+-- The latest report of each kind counts, in any order of arrival. An opt-out without a block is a row with the reason
+-- unsubscribed, which earlier releases take for a suppression.
+INSERT INTO suppressions AS stored (address_hash, reason, since, lifted_at, opted_out_at, opted_in_at)
+SELECT address_hash, coalesce(reason, 'unsubscribed'), coalesce(since, opted_out_at, '-infinity'), lifted_at,
+       opted_out_at, opted_in_at
+FROM unnest($1::bytea[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
+     AS new(address_hash, reason, since, lifted_at, opted_out_at, opted_in_at)
 ON CONFLICT (address_hash) DO UPDATE
-SET reason    = CASE WHEN (excluded.since, excluded.reason COLLATE "C") > (stored.since, stored.reason COLLATE "C")
-                     THEN excluded.reason ELSE stored.reason END,
-    since     = greatest(stored.since, excluded.since),
-    lifted_at = greatest(stored.lifted_at, excluded.lifted_at)
+SET (reason, since) = (
+        SELECT reason, since
+        FROM (VALUES (stored.reason, stored.since), (excluded.reason, excluded.since)) AS reports(reason, since)
+        ORDER BY reason <> 'unsubscribed' AND since > '-infinity' DESC, since DESC, reason COLLATE "C" DESC
+        LIMIT 1
+    ),
+    lifted_at    = greatest(stored.lifted_at, excluded.lifted_at),
+    opted_out_at = greatest(stored.opted_out_at, excluded.opted_out_at,
+                            CASE WHEN stored.reason = 'unsubscribed' THEN nullif(stored.since, '-infinity') END),
+    opted_in_at  = greatest(stored.opted_in_at, excluded.opted_in_at)
 """
 
 SUPPRESSIONS = """
-SELECT address_hash, reason
+SELECT address_hash, reason, nullif(since, '-infinity') AS since, lifted_at, opted_out_at, opted_in_at
 FROM suppressions
-WHERE address_hash = ANY($1) AND (lifted_at IS NULL OR lifted_at <= since)
+WHERE address_hash = ANY($1)
 """
 
 STANDING = """

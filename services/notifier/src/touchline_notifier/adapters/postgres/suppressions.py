@@ -11,15 +11,8 @@ from touchline_notifier.adapters.postgres.customers import Customers
 from touchline_notifier.adapters.postgres.transaction import PostgresTransaction
 from touchline_notifier.application.consent import set_consent
 from touchline_notifier.core.profiles.address_hashes import Hashes
+from touchline_notifier.core.profiles.address_suppressions import BY_HAND
 from touchline_notifier.core.profiles.profile import Suppression
-
-BY_HAND = "suppressed_by_hand"
-
-STATE = """
-SELECT reason, since, lifted_at, (lifted_at IS NULL OR lifted_at <= since) AS suppressed
-FROM suppressions
-WHERE address_hash = $1
-"""
 
 
 class PostgresConsent:
@@ -53,16 +46,22 @@ class PostgresSuppressions:
 
     async def state(self, address: str) -> dict[str, Any] | None:
         """Reason, since when, and whether it is in force; None: the address was never suppressed."""
-        row = await self._pool.fetchrow(STATE, self._hashes.address(address))
-        return None if row is None else dict(row)
+        async with self._pool.acquire() as connection:
+            found = (await Customers(connection, self._hashes, 0).suppressions([address])).get(address)
+        if found is None:
+            return None
+        reason, since = found.in_force[0] if found.in_force else (None, None)
+        return {"suppressed": reason is not None, "reason": reason, "since": since}
 
     async def change(self, address: str, *, lifted: bool, reason: str | None, actor: Actor, now: datetime) -> None:
         """Suppress an address, or lift its suppression, as of now."""
         key = self._hashes.address(address)
         async with self._pool.acquire() as connection, connection.transaction():
-            row = await connection.fetchrow(STATE, key)
-            before = row is not None and bool(row["suppressed"])
-            await Customers(connection, self._hashes, 0).save_suppressions([Suppression(address, BY_HAND, now, lifted)])
+            customers = Customers(connection, self._hashes, 0)
+            found = (await customers.suppressions([address])).get(address)
+            before = found is not None and bool(found.in_force)
+            at = found.after(now) if found is not None else now
+            await customers.save_suppressions([Suppression(address, BY_HAND, at, lifted)])
             action = "suppression_lifted" if lifted else "address_suppressed"
             target = f"address/{key.hex()[:32]}"
             values = ({"suppressed": before}, {"suppressed": not lifted})

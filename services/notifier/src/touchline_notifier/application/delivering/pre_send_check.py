@@ -12,9 +12,9 @@ from touchline_notifier.application.delivering.limits_before_send import LimitsB
 from touchline_notifier.application.ports import Checked, Transaction
 from touchline_notifier.core.delivery.channel import Delivery
 from touchline_notifier.core.delivery.conclusion import Expired, Withheld
-from touchline_notifier.core.limits.limits import Hold, refused, suppressed_address
 from touchline_notifier.core.limits.pre_send import TOO_LATE, Asked, Verdict
 from touchline_notifier.core.profiles.profile import Profile
+from touchline_notifier.core.profiles.sending_rule import Person, Way, objections
 
 
 class CheckBeforeSend:
@@ -37,38 +37,30 @@ class CheckBeforeSend:
             late = [item for item in actions if item.deadline is not None and item.deadline < now]
             verdicts = {item.delivery.id: Expired(TOO_LATE) for item in late}
         deliveries = [_readdressed(item.delivery, addresses.get(item.delivery.id)) for item in asked]
-        withheld = await objections(tx, deliveries)
+        withheld = await refusals(tx, deliveries)
         return [Checked(delivery, verdicts.get(delivery.id) or withheld.get(delivery.id)) for delivery in deliveries]
 
 
-async def objections(tx: Transaction, deliveries: Sequence[Delivery]) -> Mapping[str, Verdict]:
+async def refusals(tx: Transaction, deliveries: Sequence[Delivery]) -> Mapping[str, Verdict]:
     """Delivery id → why the customer or the address must not get it any more."""
-    addresses = {item.message.to for item in deliveries if item.message.to_customer and item.message.to is not None}
-    reasons = await tx.customers.suppressed(addresses)
-    customers = {
-        item.customer_id for item in deliveries if item.message.consent is not None or item.message.to_customer
-    }
-    profiles = await tx.customers.profiles(customers)
+    ways = {item.id: _way(item) for item in deliveries}
+    concerned = [item for item in deliveries if ways[item.id] != Way()]
+    addresses = {item.message.to for item in concerned if item.message.to is not None}
+    suppressions = await tx.customers.suppressions(addresses)
+    profiles = await tx.customers.profiles({item.customer_id for item in concerned})
     found: dict[str, Verdict] = {}
-    for delivery in deliveries:
-        hold = _objection(delivery, profiles.get(delivery.customer_id), reasons)
-        if hold is not None:
-            found[delivery.id] = Withheld(hold.code, hold.text)
+    for item in concerned:
+        address = item.message.to
+        profile = profiles.get(item.customer_id, Profile())
+        person = Person(profile, address, suppressions.get(address) if address is not None else None)
+        for objection in objections(person, ways[item.id]):
+            found.setdefault(item.id, Withheld(objection.code, objection.text))
     return found
 
 
-def _objection(delivery: Delivery, profile: Profile | None, reasons: Mapping[str, str]) -> Hold | None:
+def _way(delivery: Delivery) -> Way:
     message = delivery.message
-    if message.to_customer and message.to is not None and message.to in reasons:
-        return suppressed_address(reasons[message.to])
-    if profile is None:
-        return None
-    if message.to_customer and profile.trouble and message.to == profile.email:
-        return suppressed_address(profile.trouble)
-    carrier = delivery.channel if message.to_customer else None
-    if message.consent is not None and profile.consent(message.consent, carrier) is False:
-        return refused(message.consent)
-    return None
+    return Way(message.consent or "", delivery.channel if message.to_customer else "")
 
 
 def _readdressed(delivery: Delivery, address: str | None) -> Delivery:

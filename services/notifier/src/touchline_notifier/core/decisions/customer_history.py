@@ -9,6 +9,7 @@ from touchline_schemas.events.actions import Action as ActionEvent
 from touchline_schemas.events.actions import Outcome
 
 from touchline_notifier.core.decisions.stage_events import Fact, LifecyclePosition
+from touchline_notifier.core.profiles.address_suppressions import AddressSuppressions
 from touchline_notifier.core.profiles.profile import Profile
 
 
@@ -98,7 +99,7 @@ class CustomerHistory:
     """One customer as of now.
 
     Attributes:
-        suppressed: why nothing may be sent to their address, if so.
+        suppressions: what is stored about their address.
         positions: lifecycle → where the customer is in it.
         counted: actions that count against caps, as far back as any play looks.
         waiting: actions to be decided again.
@@ -109,7 +110,7 @@ class CustomerHistory:
 
     customer_id: str
     profile: Profile = field(default_factory=Profile)
-    suppressed: str | None = None
+    suppressions: AddressSuppressions | None = None
     positions: dict[str, LifecyclePosition] = field(default_factory=dict)
     counted: list[Counted] = field(default_factory=list)
     waiting: list[Action] = field(default_factory=list)

@@ -4,7 +4,7 @@ Each checks the customer's history and returns a :class:`Hold` when it holds the
 which reason is published: what waiting does not resolve comes first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -25,6 +25,7 @@ from touchline_notifier.core.limits.quiet_hours import (
 )
 from touchline_notifier.core.plays.durations import say
 from touchline_notifier.core.plays.play import BusinessDays, BusinessDelay, Cap, Play
+from touchline_notifier.core.profiles.sending_rule import Person, Way, objections
 
 _UTC = ZoneInfo("UTC")
 
@@ -95,14 +96,18 @@ def consent_asked(play: Play, to_customers: frozenset[str]) -> tuple[str, Litera
     return None if need == "none" else (play.limits.consent_channel or play.action.channel, need)
 
 
-def suppressed_address(reason: str) -> Hold:
-    """The hold of a suppressed address."""
-    return Hold("suppressed", f"the address is suppressed: {reason}")
+def way_of(play: Play, to_customers: frozenset[str]) -> Way:
+    """The way that a play's messages go, for the rule of consent and suppressions."""
+    asked = consent_asked(play, to_customers)
+    carrier = play.action.channel if writes_to_customer(play, to_customers) else ""
+    topic, need = asked if asked is not None else ("", "not_refused")
+    return Way(topic, carrier, need == "required")
 
 
-def refused(channel: str) -> Hold:
-    """The hold of a refused consent."""
-    return Hold("no_consent", f"consent for {channel} was refused")
+def ways_by_topic(plays: Iterable[Play], to_customers: frozenset[str]) -> dict[str, frozenset[Way]]:
+    """The topics that customers may choose among, and how the messages of each go out."""
+    ways = {way_of(play, to_customers) for play in plays if play.enabled}
+    return {topic: frozenset(way for way in ways if way.topic == topic) for topic in {way.topic for way in ways} - {""}}
 
 
 def hindrances(
@@ -133,21 +138,9 @@ def _never(play: Play, fact: Fact, history: CustomerHistory, now: Circumstances,
         yield Hold("backfill", "the fact is imported history")
     elif now.now > deadline:
         yield Hold("too_old", f"true since {to_wire(fact.at)}, longer than max_age {say(play.max_age)}")
-    if writes_to_customer(play, now.to_customers):
-        if history.profile.email is None:
-            yield Hold("no_address", "no e-mail address is known")
-        if history.suppressed is not None:
-            yield suppressed_address(history.suppressed)
-    asked = consent_asked(play, now.to_customers)
-    if asked is None:
-        return
-    channel, need = asked
-    carrier = play.action.channel if writes_to_customer(play, now.to_customers) else None
-    given = history.profile.consent(channel, carrier)
-    if given is False:
-        yield refused(channel)
-    elif given is None and need == "required":
-        yield Hold("no_consent", f"consent for {channel} was never given")
+    person = Person(history.profile, history.profile.email, history.suppressions)
+    for objection in objections(person, way_of(play, now.to_customers)):
+        yield Hold(objection.code, objection.text)
 
 
 def _after_delay(play: Play, fact: Fact, history: CustomerHistory) -> datetime:

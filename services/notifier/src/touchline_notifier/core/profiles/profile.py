@@ -19,7 +19,7 @@ What is read:
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from touchline_schemas.identity import EMAIL, MAX_EMAIL, normalise_email
 from touchline_schemas.mail_events import (
@@ -54,10 +54,21 @@ UNSUBSCRIBE_LINK = "unsubscribe-link"
 """The source of clicks on the link in a mail; ``properties.channel`` is taken literally."""
 
 ALL_CHANNELS = "all"
+MAIL_WIDE = frozenset({"email", ALL_CHANNELS})
+"""Consent channels whose refusal is an opt-out of the address."""
 _LONGEST_CHANNEL = 64
 
 _TROUBLE = "trouble"
 """A bounce or complaint that names no address: it is about the one the customer had by then."""
+_RESTORED = "restored"
+"""Consent for mail that ends such trouble: any but the preference page's."""
+
+
+class Statement(NamedTuple):
+    """The latest statement about a channel."""
+
+    given: bool
+    at: datetime
 
 
 @dataclass(slots=True)
@@ -108,12 +119,25 @@ class Profile:
             dated.append(refusal)
         return bool(max(dated, key=lambda one: (one[1], one[2]))[0]) if dated else None
 
-    def consented_at(self, channel: str) -> datetime | None:
-        """When consent was last given, if it is."""
-        if not self.consent(channel):
-            return None
-        names = (f"consent.{channel}", f"consent.{ALL_CHANNELS}")
-        return from_micros(max(self.values[name][1] for name in names if name in self.values))
+    def stated(self, channel: str) -> Statement | None:
+        """The latest statement about this channel itself."""
+        dated = self.values.get(f"consent.{channel}")
+        return Statement(bool(dated[0]), from_micros(dated[1])) if dated is not None else None
+
+    @property
+    def last_consent_at(self) -> datetime | None:
+        """When consent for any channel was last given or refused."""
+        dated = [dated[1] for name, dated in self.values.items() if name.startswith("consent.")]
+        return from_micros(max(dated)) if dated else None
+
+    def gave_consent_since(self, refused: str) -> bool:
+        """Whether any consent was given after the latest refusal of a channel or of all channels."""
+        names = (f"consent.{refused}", f"consent.{ALL_CHANNELS}")
+        since = max((dated[1:] for name in names if (dated := self.values.get(name)) and not dated[0]), default=None)
+        return any(
+            name.startswith("consent.") and bool(dated[0]) and (since is None or dated[1:] > since)
+            for name, dated in self.values.items()
+        )
 
     def times(self, types: tuple[str, ...], *, since: datetime | None = None) -> list[datetime]:
         """When touchpoints of these types occurred, as far as history keeps them."""
@@ -155,9 +179,13 @@ class Profile:
     def trouble(self) -> str | None:
         """Why nothing may be sent to the address, by a bounce or complaint that named none: it was the customer's then.
 
-        Consent for mail given after it ends it. Of a customer who named an address so often since that the one of then
-        isn't known any more, it is taken for the same.
+        Consent for mail given after it ends it, unless it was given on the preference page. Of a customer who named an
+        address so often since that the one of then isn't known any more, it is taken for the same.
         """
+        return self.trouble_after(None)
+
+    def trouble_after(self, lifted_at: datetime | None) -> str | None:
+        """The trouble, unless an operator lifted it then, with the suppressions of the address."""
         dated, address = self.values.get(_TROUBLE), self.email
         if dated is None or address is None:
             return None
@@ -165,8 +193,20 @@ class Profile:
         all_known = 0 < len(self.addresses) < KEPT_ADDRESSES
         if of_then != address and (of_then is not None or all_known):
             return None
-        given = self.consented_at("email")
-        return None if given is not None and to_micros(given) > dated[1] else str(dated[0])
+        restored = self.values.get(_RESTORED)
+        ended = (restored[1] if restored is not None else None, to_micros(lifted_at) if lifted_at is not None else None)
+        return None if any(at is not None and at > dated[1] for at in ended) else str(dated[0])
+
+    @property
+    def trouble_at(self) -> datetime | None:
+        """When it was reported."""
+        return from_micros(self.values[_TROUBLE][1]) if _TROUBLE in self.values else None
+
+    @property
+    def languages(self) -> list[str]:
+        """The customer's languages, as they were stated: ``de``, ``pt_BR``. The first is the best."""
+        found = (self.get("locale"), self.get("trait.language"))
+        return [language for language in found if isinstance(language, str)]
 
     def view(self) -> dict[str, Any]:
         """What conditions and templates know: email, time_zone, locale, traits, last.<type>.<property>."""
@@ -214,22 +254,31 @@ def _said(touchpoint: Touchpoint) -> Iterator[tuple[str, Any]]:
     for name, value in traits.items():
         if scalar(value) and len(name) < 100:
             yield f"trait.{name}", value
+    of_page = touchpoint.source == UNSUBSCRIBE_LINK
+    for channel, given in _consents(touchpoint):
+        yield f"consent.{channel}", given
+        if given and channel in ("email", ALL_CHANNELS) and not of_page:
+            yield _RESTORED, touchpoint.type
+    if _own_address(touchpoint) is None and _suppresses(touchpoint):
+        yield _TROUBLE, touchpoint.type
+
+
+def _consents(touchpoint: Touchpoint) -> Iterator[tuple[str, bool]]:
+    properties = touchpoint.properties
     consent = properties.get("consent")
     if isinstance(consent, Mapping):
         for channel, given in consent.items():
             if isinstance(given, bool) and len(channel) <= _LONGEST_CHANNEL:
-                yield f"consent.{channel}", given
-    if _own_address(touchpoint) is None and _suppresses(touchpoint):
-        yield _TROUBLE, touchpoint.type
+                yield channel, given
     if touchpoint.type in CONSENT_GIVEN:
         stated = properties.get("channel")
         channel = stated if isinstance(stated, str) and 0 < len(stated) <= _LONGEST_CHANNEL else touchpoint.channel
         given = CONSENT_GIVEN[touchpoint.type]
         # A mail service's list or a web form: what they unsubscribe from is mail, unless it says otherwise.
         if channel in ("web", "other") and touchpoint.source != UNSUBSCRIBE_LINK:
-            yield "consent.email", given
+            yield "email", given
         if channel not in ("web", "other") or stated == channel:
-            yield f"consent.{channel}", given
+            yield channel, given
 
 
 def _address(value: Any) -> str | None:
@@ -242,12 +291,14 @@ class Suppression:
 
     Attributes:
         lifted: the touchpoint gives consent again, so an earlier suppression ends.
+        by_page: on the preference page, which ends an opt-out alone: a bounce or a complaint stays.
     """
 
     address: str
     reason: str
     at: datetime
     lifted: bool = False
+    by_page: bool = False
 
 
 def _own_address(touchpoint: Touchpoint) -> str | None:
@@ -278,8 +329,9 @@ def suppression_of(touchpoint: Touchpoint) -> Suppression | None:
     if kind in CONSENT_GIVEN:
         channel = properties.get("channel")
         channel = touchpoint.channel if channel is None else channel
-        if channel in ("email", ALL_CHANNELS, "web", "other"):
-            return Suppression(address, kind, touchpoint.occurred_at, lifted=CONSENT_GIVEN[kind])
+        by_page = touchpoint.source == UNSUBSCRIBE_LINK
+        if channel in MAIL_WIDE or (channel in ("web", "other") and not by_page):
+            return Suppression(address, kind, touchpoint.occurred_at, lifted=CONSENT_GIVEN[kind], by_page=by_page)
     consent = properties.get("consent")
     given = consent.get("email", consent.get(ALL_CHANNELS)) if under and isinstance(consent, Mapping) else None
     if isinstance(given, bool):

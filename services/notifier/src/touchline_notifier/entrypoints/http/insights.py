@@ -109,7 +109,11 @@ def insights_router(
     @router.get(
         "/profiles/{customer_id:path}",
         tags=["people"],
-        summary="Traits, consent and suppressions of a customer",
+        summary="Traits, consent and suppressions of a customer, and whether the messages of each topic are sent",
+        description="`messages` has an item for each way of each topic (the plays' consent channels): `topic`; "
+        "`channel`, which writes to the customer, or null where another system does; `consent`: whether it is "
+        "required; `sent`; `reason`: why nothing is sent. It is what decides on an action, what is asked before each "
+        "attempt, and what the customer's preference page shows.",
     )
     async def profile(customer_id: Annotated[str, Path(description="a customer id or key")]) -> dict[str, Any]:
         if any(ord(character) < 32 or "\ud800" <= character <= "\udfff" for character in customer_id):

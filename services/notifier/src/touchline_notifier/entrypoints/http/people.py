@@ -45,7 +45,10 @@ class ConsentRequest(BaseModel):
 
 
 class SuppressionState(BaseModel):
-    """Whether anything may be sent to an address. `reason` is a code: `suppressed_by_hand`, `unsubscribed`, …"""
+    """Whether an address is suppressed. `reason` is a code: `suppressed_by_hand`, `email_bounced`, `unsubscribed`, …
+
+    Of an address that is `unsubscribed`, a customer gets the lists that they have joined since.
+    """
 
     address: str
     suppressed: bool

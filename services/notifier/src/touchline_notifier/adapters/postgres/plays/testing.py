@@ -35,10 +35,11 @@ class PostgresTestLog:
             if breaker is not None and breaker.state == "disabled":
                 how = f"enable it first (POST /v1/endpoints/{record.endpoint}/enable)"
                 return Refusal(f"endpoint {record.endpoint} is disabled: {how}", "endpoint-disabled")
-            if record.to is not None and (reasons := await tx.customers.suppressed([record.to])):
-                why = reasons[record.to]
+            stored = await tx.customers.suppressions([record.to]) if record.to is not None else {}
+            reasons = [why for found in stored.values() for why, _ in found.in_force]
+            if reasons:
                 how = "name another, or lift the suppression (DELETE /v1/suppressions/{address})"
-                return Refusal(f"the address is suppressed ({why}): {how}", "suppressed")
+                return Refusal(f"the address is suppressed ({reasons[0]}): {how}", "suppressed")
             await connection.execute(_TAKE_TURNS, actor.name)
             if await connection.fetchval(_IN_LAST_HOUR, actor.name) >= TESTS_PER_HOUR:
                 how = "wait, or preview the play (POST /v1/plays/{name}/previews)"

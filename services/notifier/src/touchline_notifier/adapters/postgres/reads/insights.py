@@ -1,18 +1,20 @@
 """Figures about actions and deliveries, and what is known about one customer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import orjson
+from touchline_schemas.times import to_wire
 
 from touchline_notifier.adapters.postgres.customers import Customers
 from touchline_notifier.adapters.postgres.reads.queries import plain
 from touchline_notifier.core.delivery.endpoints import Endpoint
 from touchline_notifier.core.profiles.address_hashes import Hashes
 from touchline_notifier.core.profiles.profile import Profile
+from touchline_notifier.core.profiles.sending_rule import Person, Way, objections
 
 # Actions by outcome, in a span and in the one before it.
 TOTALS = """
@@ -84,7 +86,6 @@ SELECT p.customer_id, p.profile, p.updated_at
 FROM profiles p
 WHERE p.customer_id = coalesce((SELECT a.customer_id FROM aliases a WHERE a.old_key = $1), $1)
 """
-SUPPRESSED_SINCE = "SELECT reason, since FROM suppressions WHERE address_hash = $1"
 
 POSITIONS = """
 SELECT stream, partition, epoch, next_touchpoint, next_fact, owner_started FROM positions ORDER BY stream, partition
@@ -99,11 +100,18 @@ SELECT (SELECT count(*) FROM outbox) AS outbox_waiting,
 
 
 class PostgresInsights:
-    """Reads of the notifier's tables."""
+    """Reads of the notifier's tables.
 
-    def __init__(self, pool: asyncpg.Pool, hashes: Hashes) -> None:
+    Args:
+        topics: the consent channels of the plays in force, and the ways of their messages.
+    """
+
+    def __init__(
+        self, pool: asyncpg.Pool, hashes: Hashes, topics: Callable[[], Mapping[str, frozenset[Way]]] = dict
+    ) -> None:
         self._pool = pool
         self._hashes = hashes
+        self._topics = topics
 
     async def totals(self, since: datetime, until: datetime) -> dict[str, Any]:
         """Actions by outcome; ``before``: in the span of the same length before."""
@@ -149,16 +157,17 @@ class PostgresInsights:
         ]
 
     async def profile(self, key: str) -> dict[str, Any] | None:
-        """Traits, consent and suppressions of the customer a key belongs to; None where nothing is known."""
+        """Traits, consent and suppressions of the customer a key belongs to, and what they get; None where nothing is
+        known.
+        """
         async with self._pool.acquire() as connection:
             row = await connection.fetchrow(PROFILE, key)
             if row is None:
                 return None
             profile = Profile.from_row(orjson.loads(row["profile"]), row["customer_id"])
-            suppressions = []
-            if profile.email and await Customers(connection, self._hashes, 0).suppressed([profile.email]):
-                found = await connection.fetch(SUPPRESSED_SINCE, self._hashes.address(profile.email))
-                suppressions = [{"address": profile.email, **plain(one)} for one in found]
+            customers, address = Customers(connection, self._hashes, 0), profile.email
+            stored = (await customers.suppressions([address])).get(address) if address is not None else None
+        person = Person(profile, address, stored)
         view = profile.view()
         channels = sorted(name[8:] for name in profile.values if name.startswith("consent."))
         return {
@@ -168,7 +177,8 @@ class PostgresInsights:
             "locale": view["locale"],
             "traits": view["traits"],
             "consent": {channel: bool(profile.consent(channel)) for channel in channels},
-            "suppressions": suppressions,
+            "suppressions": _suppressions(person),
+            "messages": [_message(person, way) for of in self._topics().values() for way in sorted(of)],
             "updated_at": plain(row)["updated_at"],
         }
 
@@ -177,3 +187,27 @@ class PostgresInsights:
         row = await self._pool.fetchrow(WAITING)
         positions = [plain(one) for one in await self._pool.fetch(POSITIONS)]
         return {**(dict(row.items()) if row is not None else {}), "partitions": positions}
+
+
+def _suppressions(person: Person) -> list[dict[str, Any]]:
+    """What stands against the customer's address, the first reason first."""
+    found = person.suppressions.in_force if person.suppressions is not None else []
+    reasons: dict[str, datetime | None] = dict(found)
+    if person.block is not None:
+        reasons.setdefault(person.block, person.profile.trouble_at)
+    return [
+        {"address": person.address, "reason": reason, "since": to_wire(since) if since is not None else None}
+        for reason, since in reasons.items()
+    ]
+
+
+def _message(person: Person, way: Way) -> dict[str, Any]:
+    """Whether messages that go a way are sent to the customer, and why not."""
+    objection = next(objections(person, way), None)
+    return {
+        "topic": way.topic,
+        "channel": way.carrier or None,
+        "consent": "required" if way.required else "not_refused",
+        "sent": objection is None,
+        "reason": None if objection is None else f"{objection.code}: {objection.text}",
+    }
