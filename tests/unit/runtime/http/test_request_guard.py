@@ -264,3 +264,34 @@ async def test_metrics_leave_the_public_port_when_they_have_one_of_their_own() -
         for path in ("/metrics", "/healthz", "/readyz"):
             assert (await http.get(path)).status_code == 200
         assert "checks" in (await http.get("/readyz")).json()
+
+
+OPEN = ("/healthz", "/readyz", "/metrics")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        *((method, path, 200) for method in ("GET", "HEAD") for path in (*OPEN, "/read")),
+        *((method, "/nowhere", 404) for method in ("GET", "HEAD")),
+        *(("POST", path, 405) for path in OPEN),
+    ],
+)
+async def test_no_body_is_waited_for_where_none_belongs(method: str, path: str, status: int) -> None:
+    async def never() -> Any:
+        raise AssertionError("the body was asked for")
+
+    statuses: list[int] = []
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-length", b"100000"), (b"authorization", b"Bearer right")],
+        "scheme": "http", "http_version": "1.1", "server": ("127.0.0.1", 1), "client": ("127.0.0.1", 2),
+        "root_path": "",
+    }  # fmt: skip
+    await application(api_tokens="right")(scope, never, send)
+    assert statuses == [status]

@@ -103,8 +103,9 @@ class ServiceSettings(BaseSettings):
     max_connections: int = Field(
         default=2_000,
         ge=1,
-        description="HTTP connections open at once. Beyond it a new one takes the place of the one that has been idle "
-        "the longest; when none is idle, it is answered 503.",
+        description="HTTP connections open at once. Beyond it a new one takes the place of one that waits for its "
+        "client, the longest idle first; when all are busy, health is answered and everything else 503. Lowered, with "
+        "max_connections_lowered in the log, where the process may open too few files (ulimit -n).",
     )
     console_url: str = Field(
         default="http://127.0.0.1:8090",

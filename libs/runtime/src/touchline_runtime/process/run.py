@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _MOST_FILES = 65_536
+_FILES_BESIDE_CONNECTIONS = 200
+"""Connections to Kafka and PostgreSQL, listening sockets, and files that are read again."""
 
 
 class Component(Protocol):
@@ -86,8 +88,8 @@ def listen(host: str, port: int, *, setting: str = "TOUCHLINE_HTTP_PORT") -> soc
     return sock
 
 
-def raise_file_limit() -> None:
-    """Allow this process as many open files as it may have, within reason.
+def raise_file_limit() -> int | None:
+    """Allow this process as many open files as it may have, within reason. Returns how many; None: without limit.
 
     A connection is a file. Many systems start a process with a limit of 1024 and allow more on request, because of
     ``select`` (which nothing here uses). Without this, a thousand idle connections would lock all other clients out.
@@ -96,6 +98,21 @@ def raise_file_limit() -> None:
     wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def connections_within(files: int | None, wanted: int) -> int:
+    """How many HTTP connections may be open so that files are left for everything else.
+
+    Without a free file no connection to Kafka or PostgreSQL can be opened again.
+    """
+    if files is None:
+        return wanted
+    most = min(wanted, max(files - _FILES_BESIDE_CONNECTIONS, files // 2))
+    if most < wanted:
+        log.warning("max_connections_lowered", max_connections=wanted, lowered_to=most, open_files_limit=files)
+    return most
 
 
 async def run(
@@ -107,7 +124,7 @@ async def run(
     all within ``shutdown_timeout_seconds``. A second signal ends the process at once. Answers that would go on for
     ever (streams) have to end when ``app.state.stopping`` is set.
     """
-    raise_file_limit()
+    max_connections = connections_within(raise_file_limit(), settings.max_connections)
     if settings.metrics_port is not None:
         operations = listen(settings.http_host, settings.metrics_port, setting="TOUCHLINE_METRICS_PORT")
         components = [*components, OperationsServer(app.state.operations, operations)]
@@ -128,7 +145,7 @@ async def run(
 
     config = uvicorn.Config(
         app,
-        http=limited_to(settings.max_connections),
+        http=limited_to(max_connections),
         log_config=None,
         access_log=False,
         lifespan="off",
