@@ -9,6 +9,7 @@ from touchline_runtime.http.problems import Problem
 
 from touchline_ingest.application.body_budget import BodyBudget, BodyReservation
 from touchline_ingest.application.receive import Receiver
+from touchline_ingest.application.turns import Turns
 from touchline_ingest.core.access.configured_sources import SourceEntry
 from touchline_ingest.core.touchpoints.decoding import BodyDecoder, too_large
 from touchline_ingest.core.touchpoints.idempotency import IdempotencyKeys
@@ -31,6 +32,7 @@ class RequestReader:
         self._budget = budget
         self._body_timeout = body_timeout
         self._idempotency_keys = IdempotencyKeys()
+        self._turns = Turns()
 
     def source_of(self, request: Request, endpoint: str, *, key: str | None = None) -> SourceEntry:
         """The source whose key the request has: ``key``, or the one in the Authorization header.
@@ -53,8 +55,9 @@ class RequestReader:
         Raises:
             RequestRefused: too large, in an encoding that is not supported, or the source is over its rate limit.
             Problem: 408 when the body takes too long.
-            Overloaded: too many bodies are being received at once.
+            Overloaded: too many bodies are being received at once, or more requests arrive than can be worked on.
         """
+        await self._turns.wait()
         if entry is not None:
             self.receiver.check_rate(entry)
         limits = (self.receiver.limits.body_bytes, entry and entry.max_bytes, most)
