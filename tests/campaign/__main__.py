@@ -18,6 +18,8 @@ from typing import Any
 from touchline_devstack.settings import DevstackSettings
 from touchline_devstack.stack import Stack
 
+from tests.campaign.disk import NoDiskError, SmallDisk, own_mounts
+from tests.campaign.faults import SERVER_FAULTS
 from tests.campaign.rounds import machine, play_round
 
 RECORD = Path("docs/evidence/faults.ndjson")
@@ -38,20 +40,34 @@ def main() -> int:
     parser.add_argument("--round-seconds", type=float, default=120, help="load and faults of a round (default: 120)")
     parser.add_argument("--record", type=Path, default=RECORD, help=f"where rounds are recorded (default: {RECORD})")
     parser.add_argument("--keep", type=Path, help="keep evidence and logs of every round in this folder")
+    parser.add_argument(
+        "--server-faults", nargs="+", default=[], choices=SERVER_FAULTS, help="which of these to make (default: all)"
+    )
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="touchline-campaign-"))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
     command = " ".join(["python -m tests.campaign", *sys.argv[1:]])
     context = {"command": command, "commit": commit.strip(), **machine()}
     stack = Stack(replace(DevstackSettings.from_environment(), folder=folder.resolve() / "stack"))
-    stack.up()
+    disk = None
+    try:
+        own_mounts()
+        stack.up()
+        disk = SmallDisk.under(stack)
+    except NoDiskError as error:
+        print(f"without a full disk: {error}", flush=True)
+        stack.up()
     deadline, failed = time.monotonic() + arguments.minutes * 60, 0
     number = len(finished(arguments.record, arguments.seed))
     try:
         while time.monotonic() < deadline:
             number += 1
             round_folder = folder / f"round-{arguments.seed}-{number}"
-            outcome = asyncio.run(play_round(stack, round_folder, arguments.seed, number, arguments.round_seconds))
+            playing = play_round(
+                stack, round_folder, arguments.seed, number, arguments.round_seconds,
+                disk=disk, chosen=arguments.server_faults,
+            )  # fmt: skip
+            outcome = asyncio.run(playing)
             arguments.record.parent.mkdir(parents=True, exist_ok=True)
             with arguments.record.open("a") as lines:
                 lines.write(json.dumps({**outcome.as_json(), **context}) + "\n")
@@ -66,6 +82,8 @@ def main() -> int:
                 print(outcome.report.as_text(), *outcome.unfinished, *outcome.leaked, sep="\n", flush=True)
     finally:
         stack.down()
+        if disk is not None:
+            disk.unmount()
         stack.remove()
     return 1 if failed else 0
 

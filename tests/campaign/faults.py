@@ -2,15 +2,18 @@
 
 import asyncio
 import random
+import signal
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import asyncpg
+import psutil
 
 from tests.campaign.deployment import Deployment, Process
+from tests.campaign.disk import SmallDisk
 from tests.support.tcp_proxy import Breakpoint, Match, kafka_request, statement
 from tests.support.waiting import wait_until
 
@@ -45,12 +48,29 @@ STEPS: dict[str, tuple[Step, ...]] = {
 }
 _REACHED_WITHIN = 6.0
 
+ServerFault = Literal[
+    "broker killed", "broker restarted", "PostgreSQL killed", "PostgreSQL restarted",
+    "PostgreSQL connections terminated", "PostgreSQL connections exhausted", "broker frozen", "PostgreSQL frozen",
+    "PostgreSQL's disk full",
+]  # fmt: skip
+SERVER_FAULTS: tuple[ServerFault, ...] = get_args(ServerFault)
+
 
 class Faults:
     """Injects faults until stopped, one at a time for each role and one at a time for the servers."""
 
-    def __init__(self, deployment: Deployment, seed: int, *, servers: bool = True) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        seed: int,
+        *,
+        servers: bool = True,
+        disk: SmallDisk | None = None,
+        chosen: Sequence[str] = (),
+    ) -> None:
         self._deployment = deployment
+        self._disk = disk
+        self._chosen = chosen
         self._servers_fail = servers
         self._rng = random.Random(seed)
         self._stopping = asyncio.Event()
@@ -202,15 +222,18 @@ class Faults:
         if not self._servers_fail:
             return
         stack = self._deployment.stack
-        faults: dict[str, Callable[[], Awaitable[None]]] = {
+        faults: dict[ServerFault, Callable[[], Awaitable[None]]] = {
             "broker killed": lambda: self._restart(stack.kill_kafka, stack.start_kafka),
             "broker restarted": lambda: self._restart(stack.stop_kafka, stack.start_kafka),
             "PostgreSQL killed": lambda: self._restart(stack.kill_postgres, stack.start_postgres),
             "PostgreSQL restarted": lambda: self._restart(stack.stop_postgres, stack.start_postgres),
             "PostgreSQL connections terminated": self._terminate_connections,
             "PostgreSQL connections exhausted": self._exhaust_connections,
+            "broker frozen": lambda: self._freeze_server("Kafka"),
+            "PostgreSQL frozen": lambda: self._freeze_server("PostgreSQL"),
+            "PostgreSQL's disk full": self._fill_disk,
         }
-        name = self._rng.choice(list(faults))
+        name = self._rng.choice([one for one in faults if not self._chosen or one in self._chosen])
         async with self._servers:
             try:
                 await faults[name]()
@@ -222,6 +245,39 @@ class Faults:
         await asyncio.to_thread(stop)
         await asyncio.sleep(self._rng.choice([0, 2, 5]))
         await asyncio.to_thread(start)
+
+    async def _freeze_server(self, title: str) -> None:
+        """SIGSTOP to all processes of a server, SIGCONT after longer or shorter than every time limit of a client."""
+        status = await asyncio.to_thread(self._deployment.stack.status)
+        pid = next(part.pid for part in status if part.title == title)
+        if pid is None:
+            raise OSError(f"{title} is not a process of ours")
+        server = psutil.Process(pid)
+        frozen = [server]
+        try:
+            # The parent first: it starts no more processes then.
+            server.send_signal(signal.SIGSTOP)
+            for child in server.children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.send_signal(signal.SIGSTOP)
+                    frozen.append(child)
+            await asyncio.sleep(self._rng.choice([3, 15, 50]))
+        finally:
+            for process in reversed(frozen):
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGCONT)
+
+    async def _fill_disk(self) -> None:
+        """No space for PostgreSQL. When it needs a new file for its log, it crashes, and recovers with space again."""
+        if self._disk is None:
+            raise OSError("there is no small disk")
+        logs = [process for process in self._deployment.processes if process.role != "ingest"]
+        before = {process.name: len(process.service.log_text()) for process in logs}
+        await self._disk.is_full_for(self._rng.choice([10, 30]))
+        for process in logs:
+            said = process.service.log_text()[before[process.name] :]
+            self.counts[f"said that the disk is full: {process.role}"] += "free disk space" in said
+        await asyncio.to_thread(self._deployment.stack.start_postgres)
 
     async def _terminate_connections(self) -> None:
         connection = await asyncpg.connect(self._deployment.database_url, timeout=5)

@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 import orjson
 from aiokafka import AIOKafkaProducer
+from touchline_schemas.partitions import partition_of
+from touchline_schemas.times import to_wire
 
 from tests.campaign.definitions import KEY, TYPES
-from tests.campaign.deployment import Deployment
+from tests.campaign.deployment import PARTITIONS, Deployment
 
 POISON = (b"{", b"null", b'{"id": "x"}', b'{"id": 1, "occurred_at": "yesterday"}', b"\xff\xfe", b"[]", b"")
 
@@ -45,7 +47,7 @@ class Load:
         async with httpx.AsyncClient(timeout=10, trust_env=False) as client:
             while not self._stopping:
                 await self._post(client, [self._touchpoint() for _ in range(self._rng.randrange(5, 30))])
-                if self._rng.random() < 0.02:
+                if self._rng.random() < 0.04:
                     await self._poison()
                 await asyncio.sleep(self._pause * self._rng.random())
         self._file.close()
@@ -108,18 +110,45 @@ class Load:
             await asyncio.sleep(min(1.0, float(answer.headers["retry-after"])))
 
     async def _poison(self) -> None:
-        """Records past ingest that are no touchpoints, beside good ones."""
-        producer = AIOKafkaProducer(bootstrap_servers=self._deployment.stack.kafka_bootstrap)
+        """One Kafka batch past ingest: records that are no touchpoints before, between and after good ones."""
+        good = [self._touchpoint() for _ in range(self._rng.randrange(2, 9))]
+        producer = AIOKafkaProducer(bootstrap_servers=self._deployment.stack.kafka_bootstrap, acks="all")
+        key = f"c{self._rng.randrange(50)}"
+        for touchpoint in good:
+            # One batch has one partition, so all are of one customer.
+            for name in ("anonymous_id", "email"):
+                touchpoint.pop(name, None)
+            touchpoint["customer_id"] = key
+            touchpoint["type"] = "page_viewed" if touchpoint["type"] == "unsubscribed" else touchpoint["type"]
+        places = self._rng.sample(["beginning", "middle", "end"], self._rng.randrange(1, 4))
+        records: list[bytes] = [orjson.dumps(_as_ingest_writes(touchpoint)) for touchpoint in good]
+        for place in places:
+            index = {"beginning": 0, "middle": len(records) // 2, "end": len(records)}[place]
+            records.insert(index, self._rng.choice(POISON))
         try:
             async with asyncio.timeout(10):
                 await producer.start()
+                batch = producer.create_batch()
+                for record in records:
+                    assert batch.append(key=key.encode(), value=record, timestamp=None) is not None
+                batch.close()
                 topic = f"{self._deployment.prefix}.touchpoints.v1"
-                for _ in range(self._rng.randrange(1, 4)):
-                    key = f"c{self._rng.randrange(50)}".encode()
-                    await producer.send_and_wait(topic, self._rng.choice(POISON), key)
-                    self.poisoned += 1
+                await (await producer.send_batch(batch, topic, partition=partition_of(key, PARTITIONS)))
+            for touchpoint in good:
+                self._file.write(orjson.dumps({"source": "shop", **touchpoint}) + b"\n")
+            self._file.flush()
+            self.accepted += len(good)
+            self.poisoned += len(places)
+            for place in places:
+                self.answers[f"poison at the {place} of a batch"] += 1
         except Exception as error:
             # The broker is away: there is poison enough at other times.
             self.answers[f"poison: {type(error).__name__}"] += 1
         finally:
             await producer.stop()
+
+
+def _as_ingest_writes(posted: dict[str, Any]) -> dict[str, Any]:
+    more = {"channel": "web", "direction": "inbound", "source": "shop", "machine": False, "backfill": False}
+    occurred_at = to_wire(datetime.fromisoformat(posted["occurred_at"]))
+    return {**posted, **more, "occurred_at": occurred_at, "received_at": to_wire(datetime.now(UTC))}

@@ -4,6 +4,7 @@ import asyncio
 import os
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from touchline_checker.findings import Report
 from touchline_devstack.stack import Stack
 
 from tests.campaign.deployment import deployed
+from tests.campaign.disk import SmallDisk
 from tests.campaign.faults import Faults
 from tests.campaign.judge import judge, settle
 from tests.campaign.leaks import leaks, metrics_of
@@ -77,12 +79,16 @@ async def play_round(
     engines: int = 3,
     notifiers: int = 2,
     servers: bool = True,
+    disk: SmallDisk | None = None,
+    chosen: Sequence[str] = (),
     least: int = 0,
 ) -> Outcome:
     """Play one round; its evidence and logs stay in ``folder``.
 
     Args:
         servers: Kafka and PostgreSQL fail, too.
+        disk: PostgreSQL's, where it can be made full.
+        chosen: which of the servers' faults are made; all unless given.
         least: touchpoints that are accepted at least, and one fault that is made, however long that takes.
     """
     prefix = f"r{seed}x{number}x{os.urandom(3).hex()}"
@@ -90,7 +96,7 @@ async def play_round(
     async with deployed(stack, prefix, folder, engines, notifiers) as deployment:
         accepted = folder / "accepted.ndjson"
         load = Load(deployment, seed * 1000 + number, accepted)
-        faults = Faults(deployment, seed * 1000 + number, servers=servers)
+        faults = Faults(deployment, seed * 1000 + number, servers=servers, disk=disk, chosen=chosen)
         async with asyncio.TaskGroup() as tasks:
             loading, injecting = tasks.create_task(load.run()), tasks.create_task(faults.run())
             await asyncio.wait([loading, injecting], timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)

@@ -1,6 +1,7 @@
 """Reads the tables in one snapshot, and whether the services have read and published everything."""
 
 import hashlib
+import time
 from typing import Any
 
 import asyncpg
@@ -29,6 +30,9 @@ SELECT (SELECT count(*) FROM {engine}.outbox) AS engine, (SELECT count(*) FROM {
 """
 POSITIONS = "SELECT partition, next_offset, identity_offset FROM {engine}.partitions"
 NOTIFIER_POSITIONS = "SELECT partition, next_touchpoint, next_fact FROM {notifier}.positions"
+OVERDUE = "SELECT count(*) FROM {engine}.customers WHERE wake_at <= $1"
+OVERDUE_AFTER = 20_000_000
+"""Microseconds after which a timer should have fired. They wait while a service reads what has come in meanwhile."""
 DELIVERIES = "SELECT count(*) FROM {notifier}.deliveries WHERE status IN ('pending', 'delivering')"
 
 
@@ -82,6 +86,8 @@ async def unfinished(database_url: str, prefix: str, ends: dict[str, dict[int, i
             {"touchpoints": "next_touchpoint", "stage-changes": "next_fact"},
             ends,
         )
+        if overdue := await connection.fetchval(OVERDUE.format(**names), time.time_ns() // 1000 - OVERDUE_AFTER):
+            left.append(f"overdue timers of {overdue} customers")
         if deliveries := await connection.fetchval(DELIVERIES.format(**names)):
             left.append(f"{deliveries} deliveries")
         return left
