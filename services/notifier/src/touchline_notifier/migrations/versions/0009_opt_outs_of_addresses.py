@@ -2,11 +2,11 @@
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
-runs_with = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+runs_with = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 
 
 def upgrade() -> None:
