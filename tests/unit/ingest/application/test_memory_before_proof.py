@@ -12,6 +12,7 @@ from starlette.requests import Request
 from touchline_ingest.application.body_budget import BodyBudget, BodyReservation
 from touchline_ingest.application.ports import Overloaded
 from touchline_ingest.core.touchpoints import decoding
+from touchline_ingest.entrypoints.http.request_reader import MAX_UNPROVEN_DECOMPRESSED_BYTES
 
 HOOKS = """
   - {name: mailer, kind: sendgrid, secret: {value: MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==}}
@@ -84,6 +85,39 @@ def test_a_body_held_open_costs_what_was_sent(encoding: str) -> None:
     sent = gzip.compress(b"\0" * 4_000_000)[:-1]
     decoder.feed(sent)
     assert sum(sys.getsizeof(chunk) for chunk in decoder._chunks) < len(sent) + 100
+
+
+SIGNED = {
+    "mailer": {
+        "x-twilio-email-event-webhook-signature": "MEUCIQ==",
+        "x-twilio-email-event-webhook-timestamp": "1700000000",
+    },
+    "pay": {"stripe-signature": "t=1700000000,v1=00"},
+    "crm": {"x-hubspot-signature-v3": "AAAA", "x-hubspot-request-timestamp": "1700000000000"},
+}
+
+
+@pytest.mark.parametrize("name", list(SIGNED))
+@pytest.mark.parametrize("encoding", ["gzip", "x-gzip", "GZIP"])
+async def test_little_of_a_compressed_body_is_decompressed_for_a_forged_signature(
+    ingest: Any, monkeypatch: pytest.MonkeyPatch, name: str, encoding: str
+) -> None:
+    """Kind: work before proof. Signatures are over the decompressed bytes, so some of it can't be avoided."""
+    ingest.sources_file.write_text(ingest.sources_file.read_text() + HOOKS)
+    assert ingest.watch.check()
+    allowed: list[int] = []
+    inflate = decoding._inflated
+
+    def noting(body: bytes, limit: int) -> bytes:
+        allowed.append(limit)
+        return inflate(body, limit)
+
+    monkeypatch.setattr(decoding, "_inflated", noting)
+    headers = SIGNED[name] | {"content-encoding": encoding}
+    for size, status in ((4_900_000, 413), (900_000, 401)):
+        answer = await ingest.client.post(f"/v1/webhooks/{name}", content=gzip.compress(b"\0" * size), headers=headers)
+        assert answer.status_code == status
+    assert allowed == [MAX_UNPROVEN_DECOMPRESSED_BYTES] * 2
 
 
 def test_unproven_clients_have_a_share_and_the_others_the_rest() -> None:

@@ -31,16 +31,18 @@ class BodyDecoder:
     Args:
         content_encoding: the header's value; empty, ``identity`` or ``gzip``.
         limit: bytes allowed, both as sent and once decompressed.
+        decompressed_limit: bytes allowed once decompressed, where that is less.
 
     Raises:
         NotThisMediaType: another encoding.
     """
 
-    def __init__(self, content_encoding: str, limit: int) -> None:
+    def __init__(self, content_encoding: str, limit: int, decompressed_limit: int | None = None) -> None:
         encoding = content_encoding.strip().lower()
         if encoding not in ("", "identity", "gzip", "x-gzip"):
             raise NotThisMediaType(f"content-encoding {encoding[:40]!r} is not read here: send gzip, or none")
         self._limit = limit
+        self._decompressed_limit = limit if decompressed_limit is None else min(limit, decompressed_limit)
         self._chunks: list[bytes] = []
         self._received = 0
         self._compressed = "gzip" in encoding
@@ -66,7 +68,7 @@ class BodyDecoder:
         """
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks = []
-        return _inflated(body, self._limit) if self._compressed else body
+        return _inflated(body, self._decompressed_limit) if self._compressed else body
 
 
 def _inflated(body: bytes, limit: int) -> bytes:

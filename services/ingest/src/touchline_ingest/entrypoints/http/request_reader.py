@@ -18,6 +18,9 @@ from touchline_ingest.core.touchpoints.refusals import IdempotencyKeyReused, Not
 _HELD = "touchline.held-body"
 _IDEMPOTENCY = "touchline.idempotency-key"
 _MAX_IDEMPOTENCY_KEY = 255
+MAX_UNPROVEN_DECOMPRESSED_BYTES = 1_000_000
+"""Of a compressed body that is not proven yet. Its signature is over what it decompresses to, so that a forged one
+costs the work of decompressing it."""
 
 
 class RequestReader:
@@ -63,7 +66,8 @@ class RequestReader:
         limits = (self.receiver.limits.body_bytes, entry and entry.max_bytes, most)
         limit = min(limit for limit in limits if limit)
         headers = request.headers
-        decoder = BodyDecoder(headers.get("content-encoding", ""), limit)
+        decompressed = None if proven else MAX_UNPROVEN_DECOMPRESSED_BYTES
+        decoder = BodyDecoder(headers.get("content-encoding", ""), limit, decompressed)
         declared_length = headers.get("content-length", "")
         if declared_length.isdigit() and int(declared_length) > limit:
             raise too_large(limit)
