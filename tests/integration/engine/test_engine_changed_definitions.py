@@ -166,3 +166,35 @@ async def test_a_change_after_which_nothing_can_differ_rewrites_no_history(world
         return bool(found) and found["stages"]["trial"]["version"] == newest
 
     await wait_until(entered, "a new customer enters under the newest version")
+
+
+async def test_a_rebuild_where_nothing_can_differ_rewrites_no_history_and_no_stage(world: World) -> None:
+    """Kind: rows that are written anew with the content that they had."""
+    posted = random_touchpoints(random.Random(15), CUSTOMERS, 8, utc_now() - timedelta(days=1))
+    running = await world.running()
+    await world.post(posted)
+    await stand(world, posted, LIFECYCLE)
+
+    async def nothing_is_due() -> bool:
+        waiting = await world.sql("SELECT 1 FROM customers WHERE wake_at <= $1", now_micros())
+        return not waiting and await running.metric("touchline_outbox_waiting_records") == 0
+
+    await wait_until(nothing_is_due, "timers have fired")
+
+    async def rows() -> set[tuple[Any, ...]]:
+        history = await world.sql("SELECT customer_id, lifecycle, no, xmin::text AS x, ctid::text AS c FROM history")
+        stages = await world.sql("SELECT customer_id, lifecycle, 0 AS no, xmin::text AS x, ctid::text AS c FROM stages")
+        return {tuple(row) for row in (*history, *stages)}
+
+    before, number = await rows(), len(await world.facts())
+    generations = await world.sql("SELECT DISTINCT generation FROM customers")
+    done = world.command("rebuild")
+    assert done.returncode == 0, done.stderr
+
+    async def rebuilt() -> bool:
+        found = await world.sql("SELECT DISTINCT generation FROM customers")
+        return len(found) == 1 and found != generations
+
+    await wait_until(rebuilt, "everybody is folded again")
+    assert await rows() == before
+    assert len(await world.facts()) == number

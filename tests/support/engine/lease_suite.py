@@ -140,6 +140,12 @@ class PartitionLeaseSuite:
             await tables.history.delete_checkpoints([CheckpointSpan("ada", (10, "t", "s"), (30, "t", "s"))])
             left = await tables.history.checkpoints_after([("ada", START)])
             assert [one.order[0] for one in left["ada"]] == [10, 30]
+            stored = await tables.history.stored(
+                [HistoryCut("ada", "trial", 2, None), HistoryCut("bob", "trial", 0, 1)]
+            )
+            assert stored == {row[:3]: row for row in (fact("ada", 3), fact("ada", 4), fact("bob", 1))}
+            await tables.history.delete([("ada", "trial", 4), ("bob", "trial", 1)])
+            assert list(await tables.history.stored([HistoryCut("ada", "trial", 2, None)])) == [("ada", "trial", 3)]
             await tables.history.cut([HistoryCut("ada", "trial", 1, 3)])
         again = Changes()
         again.history = [fact("ada", number) for number in (2, 3)]

@@ -124,6 +124,12 @@ class HistoryTable(Protocol):
     async def cut(self, cuts: Sequence[HistoryCut]) -> None:
         """Delete facts that have been folded again."""
 
+    async def stored(self, cuts: Sequence[HistoryCut]) -> dict[tuple[str, str, int], tuple[Any, ...]]:
+        """The facts that cuts would delete: (customer, lifecycle, number) → row, in the order of HISTORY_COLUMNS."""
+
+    async def delete(self, facts: Sequence[tuple[str, str, int]]) -> None:
+        """Delete facts by (customer, lifecycle, number)."""
+
     async def delete_of(self, customer_ids: Sequence[str]) -> None:
         """Delete all facts and checkpoints of customers."""
 

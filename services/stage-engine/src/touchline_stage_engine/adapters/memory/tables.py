@@ -93,10 +93,20 @@ class MemoryHistory:
         self._database = database
 
     async def cut(self, cuts: Sequence[HistoryCut]) -> None:
-        for cut in cuts:
-            for key in list(self._database.history):
-                if key[:2] == cut[:2] and key[2] > cut.kept and (cut.through is None or key[2] <= cut.through):
-                    del self._database.history[key]
+        for key in await self.stored(cuts):
+            del self._database.history[key]
+
+    async def stored(self, cuts: Sequence[HistoryCut]) -> dict[tuple[str, str, int], tuple[Any, ...]]:
+        return {
+            key: row
+            for cut in cuts
+            for key, row in self._database.history.items()
+            if key[:2] == cut[:2] and key[2] > cut.kept and (cut.through is None or key[2] <= cut.through)
+        }
+
+    async def delete(self, facts: Sequence[tuple[str, str, int]]) -> None:
+        for key in facts:
+            del self._database.history[key]
 
     async def delete_of(self, customer_ids: Sequence[str]) -> None:
         for key in [key for key in self._database.history if key[0] in customer_ids]:

@@ -17,7 +17,7 @@ from touchline_stage_engine.application.batches.folding import (
 )
 from touchline_stage_engine.application.batches.refold import Refold
 from touchline_stage_engine.application.ports import PartitionTables
-from touchline_stage_engine.application.values import READ_AT_ONCE, TouchpointRange
+from touchline_stage_engine.application.values import READ_AT_ONCE, HistoryCut, TouchpointRange
 from touchline_stage_engine.core.decoding import Arrival
 from touchline_stage_engine.core.folding.corrections import Cause
 from touchline_stage_engine.core.touchpoint import Order, Touchpoint
@@ -233,10 +233,13 @@ async def _refold_many(
         await _read_on(tables, folding, plan, refold, end, read.get(customer_id, []))
         if customer_id in twice:
             folding.changes.cut_history(refold.cuts)
-    await tables.history.cut([cut for _, refold, _ in refolds for cut in refold.cuts])
+    # Where definitions have changed, or are folded by again, most facts come out as they are stored.
+    compared = [cut for plan, refold, _ in refolds if plan.cause == "definition" for cut in refold.cuts]
+    await tables.history.cut([cut for plan, refold, _ in refolds if plan.cause != "definition" for cut in refold.cuts])
     await tables.history.delete_checkpoints(
         [span for _, refold, _ in refolds if (span := refold.replaced_checkpoints) is not None]
     )
+    collected = len(folding.changes.history)
     for plan, refold, _ in refolds:
         refold.finish(plan.fired_through, plan.started)
         if refold.joined_at is not None:
@@ -244,6 +247,22 @@ async def _refold_many(
         if plan.then:
             folding.advance(plan.customer, plan.then)
             plan.customer.touchpoints += len(plan.then)
+    if compared:
+        await _write_differences(tables, folding, compared, collected)
+
+
+async def _write_differences(
+    tables: PartitionTables, folding: Folding, cuts: Sequence[HistoryCut], collected: int
+) -> None:
+    """Keep the stored facts that equal what was collected, and delete the others of these stretches.
+
+    Args:
+        collected: how many facts had been collected before those of the stretches.
+    """
+    stored, history = await tables.history.stored(cuts), folding.changes.history
+    equal = {row[:3] for row in history[collected:] if stored.get((row[0], row[1], row[2])) == row}
+    history[collected:] = [row for row in history[collected:] if row[:3] not in equal]
+    await tables.history.delete([fact for fact in stored if fact not in equal])
 
 
 async def _read_on(

@@ -18,6 +18,21 @@ WHERE h.customer_id = cut.customer_id AND h.lifecycle = cut.lifecycle
   AND h.no > cut.kept AND h.no <= coalesce(cut.through, 2147483647)
 """
 
+# What CUT_HISTORY would delete.
+STORED_HISTORY = """
+SELECT h.*
+FROM history h
+JOIN unnest($1::text[], $2::text[], $3::int[], $4::int[]) AS cut (customer_id, lifecycle, kept, through)
+    ON h.customer_id = cut.customer_id AND h.lifecycle = cut.lifecycle
+WHERE h.no > cut.kept AND h.no <= coalesce(cut.through, 2147483647)
+"""
+
+DELETE_FACTS = """
+DELETE FROM history h
+USING unnest($1::text[], $2::text[], $3::int[]) AS fact (customer_id, lifecycle, no)
+WHERE h.customer_id = fact.customer_id AND h.lifecycle = fact.lifecycle AND h.no = fact.no
+"""
+
 # Of each customer the last checkpoint before a place in the order.
 CHECKPOINTS_BEFORE = """
 SELECT c.customer_id, c.occurred_at, c.id, c.source, c.states
@@ -67,13 +82,18 @@ class PostgresHistory:
         self._connection = connection
 
     async def cut(self, cuts: Sequence[HistoryCut]) -> None:
-        await self._connection.execute(
-            CUT_HISTORY,
-            [cut.customer_id for cut in cuts],
-            [cut.lifecycle for cut in cuts],
-            [cut.kept for cut in cuts],
-            [cut.through for cut in cuts],
-        )
+        await self._connection.execute(CUT_HISTORY, *_bounds(cuts))
+
+    async def stored(self, cuts: Sequence[HistoryCut]) -> dict[tuple[str, str, int], tuple[Any, ...]]:
+        rows = await self._connection.fetch(STORED_HISTORY, *_bounds(cuts))
+        return {
+            (row["customer_id"], row["lifecycle"], row["no"]): tuple(row[column] for column in HISTORY_COLUMNS)
+            for row in rows
+        }
+
+    async def delete(self, facts: Sequence[tuple[str, str, int]]) -> None:
+        if facts:
+            await self._connection.execute(DELETE_FACTS, *(list(column) for column in zip(*facts, strict=True)))
 
     async def delete_of(self, customer_ids: Sequence[str]) -> None:
         await self._connection.execute(DELETE_HISTORY_OF, customer_ids)
@@ -113,6 +133,15 @@ class PostgresHistory:
             await self._connection.copy_records_to_table("history", records=facts, columns=HISTORY_COLUMNS)
         if checkpoints:
             await self._connection.copy_records_to_table("checkpoints", records=checkpoints, columns=CHECKPOINT_COLUMNS)
+
+
+def _bounds(cuts: Sequence[HistoryCut]) -> tuple[list[Any], ...]:
+    return (
+        [cut.customer_id for cut in cuts],
+        [cut.lifecycle for cut in cuts],
+        [cut.kept for cut in cuts],
+        [cut.through for cut in cuts],
+    )
 
 
 def _order(row: Any) -> Order:
