@@ -7,6 +7,7 @@ it is judged, so that a campaign that is interrupted goes on where it stopped wh
 import argparse
 import asyncio
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,12 @@ def main() -> int:
     arguments = parser.parse_args()
     folder = arguments.keep or Path(tempfile.mkdtemp(prefix="touchline-campaign-"))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    command = " ".join(["python -m tests.campaign", *sys.argv[1:]])
+    # Without the folders of the machine it ran on.
+    options = {"minutes": arguments.minutes, "round-seconds": arguments.round_seconds, "seed": arguments.seed}
+    words = [f"--{name} {value:g}" for name, value in options.items()]
+    if arguments.server_faults:
+        words.append(f"--server-faults {shlex.join(arguments.server_faults)}")
+    command = " ".join(["python -m tests.campaign", *words])
     context = {"command": command, "commit": commit.strip(), **machine()}
     stack = Stack(replace(DevstackSettings.from_environment(), folder=folder.resolve() / "stack"))
     disk = None

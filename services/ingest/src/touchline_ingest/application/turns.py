@@ -17,8 +17,9 @@ AT_ONCE = 4
 REFUSED_AT_ONCE = 32
 """Requests that are refused in one turn; an answer costs less than a body."""
 
-MOST_WAIT_SECONDS = 1.0
-"""Who has waited longer is refused. While the first in line has, nobody joins the line."""
+MOST_WAIT_SECONDS = 5.0
+"""Who has waited longer is refused. While the first in line has, nobody joins the line. Half of the time that senders
+are given for an answer (``ack_timeout_seconds``)."""
 
 
 class Turns:
