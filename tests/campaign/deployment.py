@@ -17,14 +17,10 @@ from touchline_devstack.receivers import MailCatcher, WebhookReceiver
 from touchline_devstack.stack import Stack
 
 from tests.campaign.definitions import ENDPOINTS, KEY, LIFECYCLE, PLAYS, SECRET, SOURCES, UNSUBSCRIBE_SECRET
+from tests.support.service_commands import SERVICE_COMMANDS
 from tests.support.tcp_proxy import TcpProxy
 
 PARTITIONS = 6
-_COMMANDS = {
-    "ingest": ("touchline-ingest", "serve"),
-    "engine": ("touchline-stage-engine", "run"),
-    "notifier": ("touchline-notifier", "run"),
-}
 
 
 @dataclass(eq=False)
@@ -115,7 +111,7 @@ async def deployed(stack: Stack, prefix: str, folder: Path, engines: int, notifi
                 postgres = await running.enter_async_context(TcpProxy(parts.hostname, parts.port).serve())
                 credentials = parts.netloc.rsplit("@", 1)[0]
                 through = urlunsplit(parts._replace(netloc=f"{credentials}@127.0.0.1:{postgres.port}"))
-                program, *arguments = _COMMANDS[role]
+                program, *arguments = SERVICE_COMMANDS[role]
                 service = Service(
                     name,
                     [command(program), *arguments],
@@ -142,7 +138,7 @@ async def deployed(stack: Stack, prefix: str, folder: Path, engines: int, notifi
         deployment = Deployment(stack, prefix, database_url, folder, receiver, mails, processes)
         try:
             # One of each role first: it creates topics and tables.
-            for role in _COMMANDS:
+            for role in ("ingest", "engine", "notifier"):
                 await deployment.of(role)[0].start()
             await asyncio.gather(*(process.start() for process in processes))
             yield deployment

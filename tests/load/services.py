@@ -12,14 +12,11 @@ from touchline_devstack.processes import Service, command
 from touchline_devstack.settings import DevstackSettings
 from touchline_devstack.stack import Stack
 
+from tests.support.service_commands import SERVICE_COMMANDS
+
 KEY = "a-write-key-of-the-load"
 PREFIX = "load"
 PARTITIONS = 8
-_COMMANDS = {
-    "ingest": ("touchline-ingest", "serve"),
-    "engine": ("touchline-stage-engine", "run"),
-    "notifier": ("touchline-notifier", "run"),
-}
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def services(stack: Stack, folder: Path, *roles: str, **settings: str) -> Iterat
     with ExitStack() as started:
         found = {}
         for role in roles:
-            program, *arguments = _COMMANDS[role]
+            program, *arguments = SERVICE_COMMANDS[role]
             service = Service(role, [command(program), *arguments], environment=environment, logs=folder)
             found[role] = started.enter_context(service)
             service.wait_ready()

@@ -386,11 +386,9 @@ async def test_customers_whose_data_can_not_be_sent_fail_alone_and_the_endpoint_
 ) -> None:
     receiver.answer = lambda arrived: Answer(422 if b"refuse me" in arrived.body else 204)
     async with working(webhook_endpoint("crm", receiver.url)):
-        bad: list[dict[str, Any]] = [
-            {"headers": {"X-Name": value}} for value in ("a\nb", "a\r\nX-Evil: 1", "\x1b[31m", "\x7f")
-        ] * 2
-        bad += [{"text": "x" * 30_000}] * 8
-        failed = [(await stored.action("crm", **message))[1] for message in bad]
+        bad = [{"headers": {"X-Name": value}} for value in ("a\nb", "a\r\nX-Evil: 1", "\x1b[31m", "\x7f")] * 2
+        large: list[Any] = [{"text": "x" * 30_000}] * 8
+        failed = [(await stored.action("crm", **message))[1] for message in (*bad, *large)]
         refused = [(await stored.action("crm", text="refuse me"))[1] for _ in range(8)]
         for delivery in failed:
             assert (await stored.until_status(delivery, "failed"))["attempts"] == 1

@@ -187,14 +187,6 @@ async def test_a_rebuild_where_nothing_can_differ_rewrites_no_history_and_no_sta
         return {tuple(row) for row in (*history, *stages)}
 
     before, number = await rows(), len(await world.facts())
-    generations = await world.sql("SELECT DISTINCT generation FROM customers")
-    done = world.command("rebuild")
-    assert done.returncode == 0, done.stderr
-
-    async def rebuilt() -> bool:
-        found = await world.sql("SELECT DISTINCT generation FROM customers")
-        return len(found) == 1 and found != generations
-
-    await wait_until(rebuilt, "everybody is folded again")
+    await world.rebuild()
     assert await rows() == before
     assert len(await world.facts()) == number

@@ -207,6 +207,19 @@ class World:
             check=False,
         )
 
+    async def rebuild(self) -> None:
+        """Run `rebuild`, and wait until every customer is folded again."""
+        generations = "SELECT DISTINCT generation FROM customers"
+        before = await self.sql(generations)
+        done = await asyncio.to_thread(self.command, "rebuild")
+        assert done.returncode == 0, done.stderr
+
+        async def rebuilt() -> bool:
+            found = await self.sql(generations)
+            return len(found) == 1 and found != before
+
+        await wait_until(rebuilt, "everybody is folded again")
+
     def start(self, *arguments: str, port: int | None = None, verb: str = "run", **more: Any) -> Process:
         """Start `run`, or another long-running command."""
         port = port or free_port()

@@ -32,7 +32,7 @@ POSITIONS = "SELECT partition, next_offset, identity_offset FROM {engine}.partit
 NOTIFIER_POSITIONS = "SELECT partition, next_touchpoint, next_fact FROM {notifier}.positions"
 OVERDUE = "SELECT count(*) FROM {engine}.customers WHERE wake_at <= $1"
 OVERDUE_AFTER = 20_000_000
-"""Microseconds after which a timer should have fired. They wait while a service reads what has come in meanwhile."""
+"""Microseconds by which a timer may be late. It waits while a service reads records that arrived before."""
 DELIVERIES = "SELECT count(*) FROM {notifier}.deliveries WHERE status IN ('pending', 'delivering')"
 
 

@@ -4,7 +4,7 @@ It needs PostgreSQL and nothing else: no play, no endpoint, no Kafka. The touchp
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -113,12 +113,11 @@ class UnsubscribeLinks:
         now: datetime,
     ) -> None:
         """Record what it takes so that the rule answers what the customer wants."""
-        person = (await _people(tx, [customer_id]))[0]
+        (person,) = await _people(tx, [customer_id])
         before = {channel: (standing(person, channel, of), held_ways(person, of)) for channel, of in ways.items()}
         carriers = {way.carrier for of in ways.values() for way in of}
         for channel in sorted(wanted, key=lambda name: (name != ALL_CHANNELS, name not in carriers, name)):
             # The wider ones first: what follows can still say otherwise for a topic.
-            person = (await _people(tx, [customer_id]))[0]
             at, (stood, held) = standing(person, channel, ways[channel]), before[channel]
             if wanted[channel]:
                 changes = not at.sent or not stood.sent or not held_ways(person, ways[channel]) <= held
@@ -134,6 +133,7 @@ class UnsubscribeLinks:
                     now=now,
                     carriers={way.carrier for way in ways[channel] if way.carrier},
                 )
+                (person,) = await _people(tx, [customer_id])
 
     async def _preferences(
         self, tx: Transaction, customers: Sequence[str], ways: Mapping[str, frozenset[Way]]
@@ -144,13 +144,14 @@ class UnsubscribeLinks:
             min((standing(person, channel, ways[channel]) for person in people), key=lambda one: (one.sent, one.open))
             for channel in sorted(ways)
         ]
-        return Preferences(found, _languages(people))
+        return Preferences(found, _languages(person.profile for person in people))
 
     async def _languages(self, found: Unsubscription) -> list[str]:
         """The customer's languages. No fault here keeps anybody from unsubscribing."""
         try:
             async with asyncio.timeout(_LANGUAGE_SECONDS), self._store.transaction() as tx:
-                return _languages(await _people(tx, await _customers(tx, found)))
+                profiles = await tx.customers.profiles(await _customers(tx, found))
+                return _languages(profiles.values())
         except Exception as error:
             log.warning("language_not_known", error=type(error).__name__)
             return []
@@ -173,8 +174,8 @@ async def _people(tx: Transaction, customers: Sequence[str]) -> list[Person]:
     return [await person_of(tx, profiles.get(customer_id, Profile())) for customer_id in customers]
 
 
-def _languages(people: Sequence[Person]) -> list[str]:
-    return [language for person in people for language in person.profile.languages]
+def _languages(profiles: Iterable[Profile]) -> list[str]:
+    return [language for profile in profiles for language in profile.languages]
 
 
 async def _customers(tx: Transaction, found: Unsubscription) -> list[str]:

@@ -53,8 +53,8 @@ async def refusals(tx: Transaction, deliveries: Sequence[Delivery]) -> Mapping[s
         address = item.message.to
         profile = profiles.get(item.customer_id, Profile())
         person = Person(profile, address, suppressions.get(address) if address is not None else None)
-        for objection in objections(person, ways[item.id]):
-            found.setdefault(item.id, Withheld(objection.code, objection.text))
+        if (objection := next(objections(person, ways[item.id]), None)) is not None:
+            found[item.id] = Withheld(objection.code, objection.text)
     return found
 
 
