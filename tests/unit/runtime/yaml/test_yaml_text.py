@@ -143,3 +143,17 @@ def test_of_a_validator_s_location_what_is_written_remains(
 ) -> None:
     document = {"caps": {"count": 0}, "names": ["a", "b"], "delay": "3x"}
     assert written_path(document, location) == path
+
+
+@pytest.mark.parametrize("indicator", ["|", "|-", "|+", "|2", "| # a comment"])
+@given(before=st.integers(0, 3), within=st.integers(1, 5))
+def test_a_line_within_a_block_is_a_line_of_the_file(indicator: str, before: int, within: int) -> None:
+    block = "\n".join(f"  line {number}" for number in range(1, 6))
+    positions = read_document("\n" * before + f"a: 1\ntext: {indicator}\n{block}\nb: 2\n", "f").positions
+    assert positions.fault(("text",), "wrong", within=within) == Fault("f", before + 2 + within, "text", "wrong")
+    assert positions.fault(("a",), "wrong", within=1) == Fault("f", before + 1, "a", "wrong")
+
+
+def test_a_line_within_another_text_is_said() -> None:
+    positions = read_document('a: "one\\n\\n\\ntwo"\n', "f").positions
+    assert str(positions.fault(("a",), "wrong", within=4)) == "f:1: a: wrong (line 4 of the text)"

@@ -35,15 +35,33 @@ class FaultyDocumentError(ValueError):
 
 
 class SourcePositions:
-    """The line of each part of a document in its file."""
+    """The line of each part of a document in its file.
 
-    def __init__(self, file: str, lines: Mapping[Path, int] | None = None) -> None:
+    Args:
+        blocks: texts written as a block (`|`), and the line that their own first line is on.
+    """
+
+    def __init__(
+        self, file: str, lines: Mapping[Path, int] | None = None, blocks: Mapping[Path, int] | None = None
+    ) -> None:
         self.file = file
         self._lines = lines or {}
+        self._blocks = blocks or {}
 
-    def fault(self, path: Sequence[str | int], message: str, instead: str = "") -> Fault:
-        """A fault at `path`, with the line of the nearest part that is there."""
-        return Fault(self.file, self.line(path), describe_path(path), message, instead)
+    def fault(self, path: Sequence[str | int], message: str, instead: str = "", *, within: int | None = None) -> Fault:
+        """A fault at `path`, with the line of the nearest part that is there.
+
+        Args:
+            within: the line within the text at `path`, from 1.
+        """
+        line = self.line(path)
+        if within is not None:
+            first = self._blocks.get(tuple(path))
+            if first is not None:
+                line = first + within - 1
+            elif within > 1:
+                message = f"{message} (line {within} of the text)"
+        return Fault(self.file, line, describe_path(path), message, instead)
 
     def line(self, path: Sequence[str | int]) -> int | None:
         """The line of a part, or of the part around it."""

@@ -80,7 +80,7 @@ def read_document(text: str, file: str = "", *, any_keys: bool = False) -> Docum
     value = reader.value(node, ())
     if reader.faults:
         raise FaultyDocumentError(reader.faults)
-    return Document(value, SourcePositions(file, reader.lines))
+    return Document(value, SourcePositions(file, reader.lines, reader.blocks))
 
 
 class _LeavesScalarsToUs(VersionedResolver):
@@ -114,6 +114,7 @@ class _Reader:
     def __init__(self, file: str, *, any_keys: bool) -> None:
         self.file = file
         self.lines: dict[Path, int] = {}
+        self.blocks: dict[Path, int] = {}
         self.faults: list[Fault] = []
         self._any_keys = any_keys
         self._open: set[int] = set()
@@ -125,6 +126,8 @@ class _Reader:
             return None
         if isinstance(node, ScalarNode):
             value = _scalar(node)
+            if node.style == "|":
+                self.blocks[path] = node.start_mark.line + 2  # the text begins below the bar
             if isinstance(value, float) and not math.isfinite(value):
                 self._fault(path, "is too large a number, or none at all", "write a finite one, or put it in quotes")
             return value
