@@ -203,3 +203,30 @@ async def test_the_command_lines_publish_and_compare(world: World, receiver: Web
     assert (code, "managed by file" in said) == (1, True), said
     entries = (await call(process, "GET", "/v1/audit")).json()["items"]
     assert [entry["actor"].endswith("(command line)") for entry in entries] == [False, True, False, True]
+
+
+async def test_a_play_is_published_with_the_templates_beside_its_file(world: World, receiver: WebhookReceiver) -> None:
+    process = await world.start().ready()
+    url = ("--url", process.url)
+    file = world.folder / "drafts" / "draft.yaml"
+    layout = file.parent / "templates" / "layout.html"
+    layout.parent.mkdir(parents=True)
+    html = "{% extends 'layout.html' %}{% block content %}<p>{{ customer_id }}</p>{% endblock %}"
+    file.write_text(text(1).replace("body: ", f'html: "{html}", body: '))
+    layout.write_text("<h1>One</h1>\n{% block content %}{% endblock %}{{ nobody }}\n")
+    code, said = await ended(world.start("publish", str(file)))
+    assert (code, "templates/layout.html:2" in said, "'nobody' is undefined" in said) == (2, True, True), said
+    for number, base in ((1, "0"), (2, "1")):
+        layout.write_text(f"<h1>{number}</h1>{{% block content %}}{{% endblock %}}")
+        assert (await ended(world.start("diff", str(file), *url)))[0] == 1
+        code, said = await ended(world.start("publish", str(file), "--base", base, *(url if number == 2 else ())))
+        assert (code, f"version {number}" in said) == (0, True), said
+        assert (await ended(world.start("diff", str(file), *url)))[0] == 0
+        await world.stalled(f"c-{number}")
+        await world.await_actions(number, "sent")
+    assert [one.json["data"]["html"] for one in receiver.arrived] == ["<h1>1</h1><p>c-1</p>", "<h1>2</h1><p>c-2</p>"]
+    first = (await call(process, "GET", f"{PATH}/versions/1")).json()["definition"]
+    assert "<h1>1</h1>" in first
+    layout.unlink()
+    code, said = await ended(world.start("publish", str(file), "--base", "2"))
+    assert (code, "draft.yaml:3" in said, "there is no template 'layout.html'" in said) == (2, True, True), said

@@ -14,7 +14,14 @@ from touchline_runtime.database import pools as database
 from touchline_runtime.publishing.publication import Publication
 from touchline_runtime.yaml.positions import FaultyDocumentError
 
-from touchline_notifier.adapters.files.play_files import read_endpoints, read_files, shipped, texts_of
+from touchline_notifier.adapters.files.play_files import (
+    read_endpoints,
+    read_files,
+    read_play,
+    shipped,
+    texts_of,
+    with_templates,
+)
 from touchline_notifier.adapters.kafka.lifecycles import KafkaLifecycles
 from touchline_notifier.adapters.kafka.recorded_facts import recorded_facts, sample_from_topic
 from touchline_notifier.adapters.postgres import decision_statements as sql
@@ -47,7 +54,7 @@ from touchline_notifier.core.plays.rendering import Templates
 from touchline_notifier.core.profiles.address_hashes import Hashes
 from touchline_notifier.settings import NotifierSettings
 
-__all__ = ["shipped"]
+__all__ = ["read_play", "shipped"]
 
 
 @asynccontextmanager
@@ -147,7 +154,9 @@ async def _recorded(settings: NotifierSettings) -> AsyncIterator[Transaction | N
 def check(settings: NotifierSettings, folder: Path) -> Checked:
     """Check the plays of a folder, or of one file, as far as that is possible without an engine."""
     files = read_files(settings.model_copy(update={"plays_dir": None, "plays": ""}))
-    return check_plays(replace(files, plays=texts_of(folder, "DIR")), build_channels(settings))
+    bundles = with_templates(texts_of(folder, "DIR"))
+    plays = [(path, one.text) for path, one in bundles.items()]
+    return check_plays(replace(files, plays=plays, bundles=bundles), build_channels(settings))
 
 
 @asynccontextmanager

@@ -22,6 +22,7 @@ from touchline_notifier.core.plays.parse import (
 )
 from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.profiles.sending_rule import Way
+from touchline_notifier.core.texts.bundles import Bundle
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,8 @@ class ConfiguredFiles:
     """What the notifier's files contain.
 
     Attributes:
-        plays: (path, text) of each play.
+        plays: (path, text) of each play, with the templates that it names.
+        bundles: the same by path, with the files that its lines are from.
         endpoints: by name.
         endpoints_file: where they are from, for messages; None: no file is configured.
         lifecycles: of a folder of one's own.
@@ -43,6 +45,11 @@ class ConfiguredFiles:
     endpoints_file: str | None = None
     lifecycles: Sequence[KnownLifecycle] = ()
     shipped: frozenset[str] = frozenset()
+    bundles: Mapping[str, Bundle] = field(default_factory=dict)
+
+    def located(self, faults: Iterable[Fault]) -> list[Fault]:
+        """Faults with the files that their lines are from."""
+        return [self.bundles[one.file].located(one) if one.file in self.bundles else one for one in faults]
 
     def known_lifecycles(self) -> list[KnownLifecycle]:
         """The built-in lifecycles and those of the folder, which replace built-in ones of the same name."""
@@ -128,8 +135,8 @@ def parse_files(files: ConfiguredFiles, channels: Mapping[str, Channel], *, to_r
             for fault in check_lifecycles(parsed, files.known_lifecycles())
         ]
     if wrong or faults:
-        raise cannot_start([*wrong, *map(str, faults)])
-    for warning in (*parsed.warnings, *equal_priorities(parsed, customer_channels(channels))):
+        raise cannot_start([*wrong, *map(str, files.located(faults))])
+    for warning in files.located((*parsed.warnings, *equal_priorities(parsed, customer_channels(channels)))):
         log.warning("play_warning", warning=str(warning))
     endpoints = dict(files.endpoints)
     plays = {name: with_endpoint(play, endpoints) if to_run else play for name, play in parsed.plays.items()}
@@ -153,11 +160,8 @@ class Checked:
     faults: Sequence[Fault]
     warnings: Sequence[Fault]
     plays: int
-
-    @property
-    def sound(self) -> int:
-        """Plays without faults."""
-        return self.plays - len({fault.file for fault in self.faults})
+    sound: int
+    """Plays without faults."""
 
 
 def check_plays(files: ConfiguredFiles, channels: Mapping[str, Channel]) -> Checked:
@@ -167,7 +171,8 @@ def check_plays(files: ConfiguredFiles, channels: Mapping[str, Channel]) -> Chec
     if files.endpoints_file is not None:
         faults += check_play_endpoints(parsed, files.endpoints, channels, files.endpoints_file)
     warnings = [*parsed.warnings, *equal_priorities(parsed, customer_channels(channels))]
-    return Checked(faults, warnings, len(files.plays))
+    sound = len(files.plays) - len({fault.file for fault in faults})
+    return Checked(files.located(faults), files.located(warnings), len(files.plays), sound)
 
 
 def check_endpoints(endpoints: Iterable[Endpoint], channels: Mapping[str, Channel]) -> list[str]:

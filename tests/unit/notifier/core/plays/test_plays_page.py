@@ -3,11 +3,12 @@
 import json
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import jsonschema
 import pytest
 from touchline_notifier.adapters.files.play_files import shipped_plays
+from touchline_notifier.core.decisions.customer_history import Action
 from touchline_notifier.core.decisions.hold_reasons import (
     CancelCode,
     FailCode,
@@ -18,7 +19,10 @@ from touchline_notifier.core.decisions.hold_reasons import (
 from touchline_notifier.core.plays.built_in_lifecycles import BUILT_IN
 from touchline_notifier.core.plays.parse import check_lifecycles, read_plays
 from touchline_notifier.core.plays.play import Limits, json_schema
+from touchline_notifier.core.plays.rendering import Templates
 from touchline_runtime.yaml.text import read_document
+
+from tests.support.notifier.builders import NOON, a_stall
 
 DOCS = Path(__file__).parents[5] / "docs"
 PAGE = (DOCS / "plays.md").read_text()
@@ -49,6 +53,20 @@ def test_the_play_on_the_page_is_sound() -> None:
     assert parsed.warnings == []
     assert check_lifecycles(parsed, BUILT_IN) == []
     jsonschema.validate(read_document(text, "docs/plays.md").value, json_schema())
+
+
+def test_the_mail_on_the_page_is_sound_and_becomes_the_text_on_it() -> None:
+    page = (DOCS / "mail-texts.md").read_text()
+    (text, *_), (plain, *_) = (re.findall(f"```{kind}\n(.*?)```", page, re.DOTALL) for kind in ("yaml", "text"))
+    parsed = read_plays([("docs/mail-texts.md", text)])
+    assert (parsed.faults, parsed.warnings) == ([], [])
+    jsonschema.validate(read_document(text, "docs/mail-texts.md").value, json_schema())
+    (play,) = parsed.plays.values()
+    fact = a_stall(stage="retention", data={"since": "2026-02-01T23:30:00Z"})
+    action = Action("a", play.play, fact, "c-1", "email", "mail", 0, "decided", NOON)
+    customer: dict[str, Any] = {"customer_id": "c-1", "email": None, "locale": None, "last": {}, "traits": {}}
+    link = "https://notify.example.org/v1/unsubscribe/…"
+    assert Templates(lambda *_: link).render(play, action, customer).text == plain.rstrip()
 
 
 def test_the_page_names_every_limit() -> None:

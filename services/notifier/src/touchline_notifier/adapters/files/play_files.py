@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,9 +15,13 @@ from touchline_notifier.application.plays_in_force import ConfiguredFiles
 from touchline_notifier.core.delivery.endpoints import Endpoint, parse_endpoints
 from touchline_notifier.core.plays.parse import KnownLifecycle, read_plays
 from touchline_notifier.core.plays.play import Play
+from touchline_notifier.core.texts.bundles import Bundle, bundle
+from touchline_notifier.core.texts.named_templates import NAME
 from touchline_notifier.settings import NotifierSettings
 
 _SUFFIXES = (".yaml", ".yml")
+TEMPLATES = "templates"
+"""The folder beside the plays with their layouts and partials."""
 _REMEDIES = {
     "TOUCHLINE_PLAYS_DIR": "Make it, and put plays into it (docs/plays.md; `touchline-notifier plays` lists some that "
     "ship, to copy):\n  mkdir -p {quoted}\nor unset the variable to run none.",
@@ -82,6 +86,48 @@ def play_texts(folder: Path | None, shipped: Iterable[str]) -> list[tuple[str, s
     return texts + (texts_of(folder, "TOUCHLINE_PLAYS_DIR") if folder is not None else [])
 
 
+def with_templates(texts: Iterable[tuple[str, str]]) -> dict[str, Bundle]:
+    """The file of each play → its text with the templates that it names, of the folder ``templates`` beside it.
+
+    Raises:
+        ConfigurationError: a template can't be read.
+    """
+    read: dict[Path, dict[str, tuple[str, str]]] = {}
+    bundles = {}
+    for path, text in texts:
+        folder = Path(path).parent / TEMPLATES
+        if folder not in read:
+            read[folder] = dict(_templates(folder))
+        sources = {name: source for name, (_, source) in read[folder].items()}
+        bundles[path] = bundle(text, sources, {name: file for name, (file, _) in read[folder].items()})
+    return bundles
+
+
+def _templates(folder: Path) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Name → (file, text) of every template; hidden files and folders are none."""
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if file.is_file() and NAME.fullmatch(name):
+            try:
+                yield name, (str(file), file.read_text(encoding="utf-8"))
+            except (OSError, UnicodeDecodeError) as error:
+                reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+                raise ConfigurationError(f"{file} can't be read: {reason}") from None
+
+
+def read_play(file: Path) -> Bundle:
+    """One play with the templates that it names.
+
+    Raises:
+        ConfigurationError: it, or a template, can't be read.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file} can't be read: {error}") from None
+    return with_templates([(str(file), text)])[str(file)]
+
+
 def read_endpoints(file: Path | None) -> dict[str, Endpoint]:
     """Name → endpoint; empty without a file.
 
@@ -125,8 +171,11 @@ def read_files(settings: NotifierSettings) -> ConfiguredFiles:
     Raises:
         ConfigurationError: a file cannot be read, or the endpoints file is wrong.
     """
+    texts = play_texts(settings.plays_dir, settings.shipped_plays())
+    bundles = with_templates(texts)
     return ConfiguredFiles(
-        plays=play_texts(settings.plays_dir, settings.shipped_plays()),
+        plays=[(path, bundles[path].text) for path, _ in texts],
+        bundles=bundles,
         endpoints=read_endpoints(settings.endpoints_file),
         endpoints_file=str(settings.endpoints_file) if settings.endpoints_file is not None else None,
         lifecycles=own_lifecycles(settings.lifecycles_dir),

@@ -121,5 +121,5 @@ def _tried(play: Play, positions: SourcePositions, customers: Sequence[CustomerH
             trials.append(Trial(customer_id, templates.render(play, sample_action(play, customer_id), history.view())))
         except RenderingError as error:
             message = f"{error.message}, for customer {customer_id}: the action would be held (template)"
-            trials.append(Trial(customer_id, None, positions.fault(error.path, message)))
+            trials.append(Trial(customer_id, None, positions.fault(error.path, message, within=error.line)))
     return trials

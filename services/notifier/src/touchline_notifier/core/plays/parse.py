@@ -12,8 +12,7 @@ from touchline_runtime.yaml.text import Document, read_document
 from touchline_notifier.core.delivery.endpoints import Endpoint
 from touchline_notifier.core.limits.limits import reaches_customer
 from touchline_notifier.core.plays.play import Play
-from touchline_notifier.core.plays.rendering import RenderingError, Templates
-from touchline_notifier.core.plays.samples import EVERYTHING_KNOWN, NOTHING_KNOWN, sample_actions
+from touchline_notifier.core.plays.template_checks import check_templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +121,12 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _try_templates(play: Play, positions: SourcePositions, result: ParsedPlays) -> None:
-    templates = Templates()
-    actions = list(sample_actions(play))
-    for action in actions:
-        try:
-            templates.render(play, action, EVERYTHING_KNOWN)
-        except RenderingError as error:
-            kind = action.fact.move or action.fact.type
-            result.faults.append(positions.fault(error.path, f"{error.message} (tried with a fact of kind {kind})"))
-            result.plays.pop(play.play, None)
-            result.faulty[play.play] = play
-            return
-    for action in actions[:1]:
-        try:
-            templates.render(play, action, NOTHING_KNOWN)
-        except RenderingError as error:
-            message = f"{error.message}, for a customer of whom it isn't known"
-            result.warnings.append(positions.fault(error.path, message, "write | default(…), or ask for it under if"))
+    found = check_templates(play, positions)
+    result.warnings.extend(found.warnings)
+    if found.faults:
+        result.faults.extend(found.faults)
+        result.plays.pop(play.play, None)
+        result.faulty[play.play] = play
 
 
 def check_lifecycles(parsed: ParsedPlays, known: Iterable[KnownLifecycle]) -> list[Fault]:

@@ -25,6 +25,7 @@ from touchline_notifier.core.limits.quiet_hours import DAYS, Business, Quiet, zo
 from touchline_notifier.core.plays.conditions import check_operators
 from touchline_notifier.core.plays.durations import Duration, say
 from touchline_notifier.core.profiles.kept_values import KEPT_PER_TYPE
+from touchline_notifier.core.texts.named_templates import LONGEST_NAME, NAME
 
 DEFAULT_MAX_AGE = timedelta(hours=24)
 CONVERSIONS = ("purchased", "renewed", "upgraded", "deal_won")
@@ -62,6 +63,15 @@ def _a_consent_channel(name: str) -> str:
 
 
 ConsentChannel = Annotated[str, AfterValidator(_a_consent_channel)]
+
+
+def _a_template_name(name: str) -> str:
+    if len(name) > LONGEST_NAME or not NAME.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} is no name of a template: letters, digits and ._-/, such as brand.html")
+    return name
+
+
+TemplateName = Annotated[str, AfterValidator(_a_template_name)]
 
 
 class _Part(BaseModel):
@@ -114,8 +124,10 @@ class ActionSpec(_Part):
     channel: str = Field(default="webhook", pattern=r"^[a-z][a-z0-9_]*$")
     endpoint: str | None = Field(default=None, description="name in the endpoints file; left out: the channel's only")
     subject: str | None = None
-    body: str | None = Field(default=None, description="plain text")
-    html: str | None = Field(default=None, description="for email: HTML beside the text; values are escaped")
+    body: str | None = Field(default=None, description="plain text; of a mail without one it is made from html")
+    html: str | None = Field(
+        default=None, description="for email: HTML beside the text, or instead of it; values are escaped"
+    )
     to: str | None = Field(default=None, description="an address of the company's own, instead of the customer's")
     data: dict[str, Any] = Field(default_factory=dict, description="more for programs; texts in it are templates too")
     headers: dict[str, str] = Field(default_factory=dict)
@@ -244,6 +256,10 @@ class Play(_Part):
         default=0.0, ge=0, le=1, description="share of customers who get nothing, to compare with: 10% or 0.1"
     )
     goal: Goal = Field(default_factory=Goal)
+    templates: dict[TemplateName, str] = Field(
+        default_factory=dict,
+        description="layouts and partials by name, for the action's texts: {% extends 'brand.html' %}, {% include … %}",
+    )
     enabled: bool = True
 
     @model_validator(mode="after")

@@ -1,40 +1,61 @@
 """A play's texts: Jinja templates in a sandbox, where an unknown name is an error."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from jinja2 import StrictUndefined, Template, TemplateError, Undefined, pass_context
+from jinja2 import TemplateError
 from jinja2.exceptions import SecurityError
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from touchline_runtime.yaml.positions import Path, describe_path
 from touchline_schemas.times import to_wire
 from touchline_schemas.touchpoint import unstorable
 
 from touchline_notifier.core.decisions.customer_history import Action
 from touchline_notifier.core.plays.play import Play
-from touchline_notifier.core.plays.template_formats import FILTERS, PLAY_ZONE, readable
+from touchline_notifier.core.plays.template_formats import PLAY_ZONE
+from touchline_notifier.core.texts.named_templates import TOP
+from touchline_notifier.core.texts.plain_text import text_of_html
+from touchline_notifier.core.texts.sandbox import Sandbox, where_of
 
 UnsubscribeLink: TypeAlias = Callable[[str, str], str]
 """(customer id, channel) → the one-click address."""
 
+EMAIL = "email"
 _MAX_TEXT = 16_000
+_MAX_HTML = 100_000
+"""Bytes. Gmail cuts a mail off after 102 kB."""
 _MAX_SUBJECT = 500
-_COMPILED = 256
-"""Templates kept compiled."""
+_SANDBOXES = 64
+"""Sets of named templates whose sandboxes are kept."""
 
 
 class RenderingError(ValueError):
-    """A template can't be rendered for this customer; the text says which (`path` in the play) and why (`message`)."""
+    """A template can't be rendered for this customer; the text says which (`path` in the play) and why (`message`).
 
-    def __init__(self, where: Path, message: str) -> None:
-        self.path: Path = ("action", *where)
+    Attributes:
+        line: within the text at ``path``, as far as it is known.
+    """
+
+    def __init__(self, path: Path, message: str, line: int | None = None) -> None:
+        self.path = path
         self.message = message
-        super().__init__(f"{describe_path(self.path)}: {message}")
+        self.line = line
+        super().__init__(f"{describe_path(path)}: {message}")
+
+
+class _Sandboxes(NamedTuple):
+    """For texts, for HTML, and for what programs read."""
+
+    plain: Sandbox
+    html: Sandbox
+    programs: Sandbox
+
+
+@lru_cache(_SANDBOXES)
+def _sandboxes(templates: tuple[tuple[str, str], ...]) -> _Sandboxes:
+    named = dict(templates)
+    return _Sandboxes(Sandbox(named), Sandbox(named, html=True), Sandbox(named, for_people=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +80,6 @@ class Templates:
 
     def __init__(self, unsubscribe_link: UnsubscribeLink = _sample_link) -> None:
         self._unsubscribe_link = unsubscribe_link
-        self._plain = _environment(autoescape=False)
-        self._html = _environment(autoescape=True)
-        self._programs = _environment(autoescape=False, for_people=False)
 
     def render(self, play: Play, action: Action, customer: Mapping[str, Any]) -> Rendered:
         """The texts of an action.
@@ -76,145 +94,82 @@ class Templates:
         link = self._unsubscribe_link(action.customer_id, play.limits.consent_channel or action.channel)
         context = {**_known_of(customer), **_of_fact(action), "play": play.play, "unsubscribe_url": link}
         context[PLAY_ZONE] = play.limits.time_zone
-        subject = self._text(("subject",), spec.subject, context)
+        sandboxes = _sandboxes(tuple(play.templates.items()))
+        plain, programs = _Renderer(sandboxes.plain, context), _Renderer(sandboxes.programs, context)
+        html = _Renderer(sandboxes.html, context, _MAX_HTML if action.channel == EMAIL else _MAX_TEXT)
+        subject = plain.text(("action", "subject"), spec.subject)
+        body = plain.text(("action", "body"), spec.body)
+        page = html.text(("action", "html"), spec.html)
+        if body is None and page is not None and action.channel == EMAIL:
+            body = _text_of(("action", "html"), page)
         return Rendered(
             to=spec.to or customer.get("email"),
             # Messages to the company, and transactional ones, carry no unsubscribe link.
             unsubscribe_url=None if spec.to or play.transactional else link,
             # A header is one line, also with line breaks in a trait.
             subject=None if subject is None else " ".join(subject.split())[:_MAX_SUBJECT],
-            text=self._text(("body",), spec.body, context),
-            html=self._text(("html",), spec.html, context, self._html),
-            data={name: self._value(("data", name), value, context) for name, value in spec.data.items()},
+            text=body,
+            html=page,
+            data={name: programs.value(("action", "data", name), value) for name, value in spec.data.items()},
             headers={
-                name: " ".join((self._text(("headers", name), value, context, self._programs) or "").split())
+                name: " ".join((programs.text(("action", "headers", name), value) or "").split())
                 for name, value in spec.headers.items()
             },
         )
 
-    def _value(self, where: Path, value: Any, context: Mapping[str, Any]) -> Any:
+
+@dataclass(frozen=True, slots=True)
+class _Renderer:
+    """Renders the texts of one action in a sandbox. ``most`` is in bytes."""
+
+    sandbox: Sandbox
+    context: Mapping[str, Any]
+    most: int = _MAX_TEXT
+
+    def value(self, path: Path, value: Any) -> Any:
+        """A value with every text in it rendered."""
         if isinstance(value, str):
-            return self._text(where, value, context, self._programs)
+            return self.text(path, value)
         if isinstance(value, Mapping):
-            return {name: self._value((*where, name), item, context) for name, item in value.items()}
+            return {name: self.value((*path, name), item) for name, item in value.items()}
         if isinstance(value, list | tuple):
-            return [self._value((*where, index), item, context) for index, item in enumerate(value)]
+            return [self.value((*path, index), item) for index, item in enumerate(value)]
         return value
 
-    def _text(
-        self,
-        where: Path,
-        template: str | None,
-        context: Mapping[str, Any],
-        environment: "_Environment | None" = None,
-    ) -> str | None:
+    def text(self, path: Path, template: str | None) -> str | None:
+        """A text.
+
+        Raises:
+            RenderingError: see :meth:`Templates.render`.
+        """
         if template is None:
             return None
         try:
-            text = (environment or self._plain).compiled(template).render(context)
+            text = self.sandbox.compiled(template).render(self.context)
         except SecurityError as error:
-            raise RenderingError(where, f"not allowed in a template: {error}") from None
+            raise _located(path, error, f"not allowed in a template: {error}") from None
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
-            raise RenderingError(where, _without_values(f"{error}", context)) from None
+            raise _located(path, error, _without_values(f"{error}", self.context)) from None
         except (OverflowError, MemoryError, RecursionError) as error:
-            raise RenderingError(where, f"the template asks for too much: {type(error).__name__}") from None
+            raise RenderingError(path, f"the template asks for too much: {type(error).__name__}") from None
         why = unstorable(text)
         if why:
-            raise RenderingError(where, f"{why}")
-        if len(text.encode()) > _MAX_TEXT:
-            raise RenderingError(where, f"longer than {_MAX_TEXT} bytes")
+            raise RenderingError(path, f"{why}")
+        if len(text.encode()) > self.most:
+            raise RenderingError(path, f"longer than {self.most} bytes")
         return text
 
 
-class _Method:
-    """A method of a value: templates may call it, and it is no text, also to a filter, to ``~`` and in a list."""
-
-    __slots__ = ("__name__", "_call")
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self._call = call
-        self.__name__ = getattr(call, "__name__", "it")
-
-    def __call__(self, *arguments: Any, **named: Any) -> Any:
-        return self._call(*arguments, **named)
-
-    def __repr__(self) -> str:
-        raise TypeError(_no_text(self))
-
-    __str__ = __html__ = __repr__
-
-    def __format__(self, spec: str) -> str:
-        return repr(self)
+def _text_of(path: Path, html: str) -> str:
+    try:
+        return text_of_html(html)
+    except ValueError as error:
+        raise RenderingError(path, str(error)) from None
 
 
-class _Environment(ImmutableSandboxedEnvironment):
-    """Looks names up in data only: ``traits.values`` is the trait of that name, never a method of Python's."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        # Compiling takes several times as long as rendering.
-        self.compiled: Callable[[str], Template] = lru_cache(_COMPILED)(self.from_string)
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        """``obj.attribute``."""
-        if isinstance(obj, Mapping):
-            return self._item(obj, attribute)
-        return _callable_alone(super().getattr(obj, attribute))
-
-    def getitem(self, obj: Any, argument: Any) -> Any:
-        """``obj[argument]``."""
-        if isinstance(obj, Mapping):
-            return self._item(obj, argument)
-        return _callable_alone(super().getitem(obj, argument))
-
-    def _item(self, obj: Mapping[Any, Any], name: Any) -> Any:
-        try:
-            return obj[name]
-        except (KeyError, TypeError):  # TypeError: a name that can't be one, such as a list
-            return self.undefined(obj=obj, name=name)
-
-
-def _no_text(function: Callable[..., Any]) -> str:
-    return f"{getattr(function, '__name__', 'it')} is a function: call it, or use a filter"
-
-
-def _callable_alone(value: Any) -> Any:
-    return _Method(value) if callable(value) and not isinstance(value, Undefined) else value
-
-
-def _printed(value: Any) -> Any:
-    """What a template prints: texts, numbers, several values as JSON; nothing for what isn't known (null).
-
-    Raises:
-        TypeError: anything else: Python's own way to write it is never meant.
-    """
-    if value is None:
-        return ""
-    if isinstance(value, str | int | float | Decimal | Undefined):
-        return value
-    if callable(value):
-        raise TypeError(_no_text(value))
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
-    raise TypeError(f"a {type(value).__name__} is no text: write | join(', ')")
-
-
-@pass_context
-def _printed_for_people(context: Context, value: Any) -> Any:
-    """What a text prints: a timestamp as a date and a time that people read."""
-    return readable(context, _printed(value))
-
-
-def _environment(*, autoescape: bool, for_people: bool = True) -> _Environment:
-    """Args: for_people: timestamps print as people read them; otherwise as they are, in RFC 3339."""
-    environment = _Environment(
-        undefined=StrictUndefined,
-        autoescape=autoescape,
-        keep_trailing_newline=False,
-        finalize=_printed_for_people if for_people else _printed,
-    )
-    environment.filters.update(FILTERS)
-    return environment
+def _located(path: Path, error: Exception, message: str) -> RenderingError:
+    name, line = where_of(error)
+    return RenderingError(path if name is None else (TOP, name), message, line)
 
 
 def _known_of(customer: Mapping[str, Any]) -> dict[str, Any]:

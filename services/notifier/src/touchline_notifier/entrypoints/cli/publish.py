@@ -19,7 +19,7 @@ from touchline_notifier import bootstrap_commands
 from touchline_notifier.core.plays.differences import differences, play_of
 from touchline_notifier.settings import NotifierSettings
 
-File = Annotated[Path, typer.Argument(help="A play (YAML).")]
+File = Annotated[Path, typer.Argument(help="A play (YAML). Its templates are in the folder templates/ beside it.")]
 Url = Annotated[
     str | None,
     typer.Option(
@@ -51,7 +51,8 @@ def publish(
         if replace and base is not None:
             raise ConfigurationError("--base and --replace exclude each other: write one of them")
         settings = _settings()
-        text = _read(file)
+        read = bootstrap_commands.read_play(file)
+        text = read.text
         try:
             if url is not None:
                 name = play_of(text, str(file)).play
@@ -68,7 +69,8 @@ def publish(
         except PublicationRefusedError as error:
             refuse(str(error))
         except FaultyDocumentError as error:
-            raise ConfigurationError(f"{file}: {error}") from None
+            faults = [read.located(fault._replace(file=str(file))) for fault in error.faults]
+            raise ConfigurationError("\n".join(map(str, faults))) from None
     what = "published" if changed else "already in force"
     Console(emoji=False, stderr=True).print(f"[green]{what}[/]: {name} version {version}", highlight=False)
 
@@ -80,11 +82,12 @@ def diff(file: File, url: Url = None) -> None:
     """
     with explained():
         settings = _settings()
-        text = _read(file)
+        read = bootstrap_commands.read_play(file)
+        text = read.text
         try:
             play = play_of(text, str(file))
         except FaultyDocumentError as error:
-            raise ConfigurationError(str(error)) from None
+            raise ConfigurationError("\n".join(str(read.located(fault)) for fault in error.faults)) from None
         if url is not None:
             in_force = _service(settings, url).get(f"/v1/plays/{play.play}")
             before = None if in_force is None else (in_force["version"] or 0, in_force["text"])
@@ -113,10 +116,3 @@ def _settings() -> NotifierSettings:
 
 def _service(settings: NotifierSettings, url: str) -> ServiceClient:
     return ServiceClient(url, settings.publish_token.get_secret_value())
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file} can't be read: {error}") from None

@@ -1,0 +1,61 @@
+"""Try the templates of a play: the names of layouts and partials, and every text with sample data."""
+
+from typing import NamedTuple
+
+from touchline_runtime.yaml.positions import Fault, Path, SourcePositions
+
+from touchline_notifier.core.plays.play import Play
+from touchline_notifier.core.plays.rendering import RenderingError, Templates
+from touchline_notifier.core.plays.samples import EVERYTHING_KNOWN, NOTHING_KNOWN, sample_actions
+from touchline_notifier.core.texts import named_templates
+from touchline_notifier.core.texts.named_templates import TOP
+
+
+class Findings(NamedTuple):
+    """What is wrong, and what is worth a look."""
+
+    faults: list[Fault]
+    warnings: list[Fault]
+
+
+def check_templates(play: Play, positions: SourcePositions) -> Findings:
+    """Everything about a play's templates."""
+    texts = list(named_templates.texts_of(play.action.model_dump(mode="python")))
+    problems = [*named_templates.missing(texts, play.templates), *named_templates.circles(play.templates)]
+    if problems:
+        return Findings([positions.fault(one.path, one.message, within=one.line) for one in problems], [])
+    tried = _tried(play, positions)
+    return Findings(tried.faults, [*tried.warnings, *_unused(play, positions, texts), *_unescaped(play, positions)])
+
+
+def _tried(play: Play, positions: SourcePositions) -> Findings:
+    templates = Templates()
+    actions = list(sample_actions(play))
+    for action in actions:
+        try:
+            templates.render(play, action, EVERYTHING_KNOWN)
+        except RenderingError as error:
+            message = f"{error.message} (tried with a fact of kind {action.fact.move or action.fact.type})"
+            return Findings([positions.fault(error.path, message, within=error.line)], [])
+    for action in actions[:1]:
+        try:
+            templates.render(play, action, NOTHING_KNOWN)
+        except RenderingError as error:
+            message = f"{error.message}, for a customer of whom it isn't known"
+            advice = "write | default(…), or ask for it under if"
+            return Findings([], [positions.fault(error.path, message, advice, within=error.line)])
+    return Findings([], [])
+
+
+def _unused(play: Play, positions: SourcePositions, texts: list[tuple[Path, str]]) -> list[Fault]:
+    names = named_templates.unused((text for _, text in texts), play.templates)
+    return [positions.fault((TOP, name), "no text names this template") for name in names]
+
+
+def _unescaped(play: Play, positions: SourcePositions) -> list[Fault]:
+    if play.action.html is None:
+        return []
+    texts = [(("action", "html"), play.action.html), *(((TOP, name), text) for name, text in play.templates.items())]
+    message = "`| safe` and `{% autoescape %}` change nothing in HTML: what a customer says never becomes markup"
+    found = [(path, named_templates.switches_escaping_off(text)) for path, text in texts]
+    return [positions.fault(path, message, within=line) for path, line in found if line is not None]
