@@ -80,10 +80,30 @@ def test_a_layout_leaves_as_two_parts_in_ascii_and_no_trait_is_markup(catcher: M
     text, html = (part.get_content() for part in parts)
     assert html.replace("\r\n", "\n").rstrip("\n") == (texts.html or "").rstrip("\n")
     assert "Book a call <https://example.org/book?a=1&b=2>" in text
-    assert text.rstrip().endswith(f"Unsubscribe: {LINK}")
+    assert text.rstrip().endswith(f"Unsubscribe <{LINK}>")
+    assert text.count(LINK) == 1
     tags = _Tags()
     tags.feed(html)
     shape = ["html", "head", "meta", "style", "body", "table", "tr", "td", "h1", "p", "p", "a", "p", "a"]
     assert [tag for tag, _ in tags.seen] == shape
     assert tags.seen[9][1] == {"class": name}
     assert [attrs["href"] for tag, attrs in tags.seen if tag == "a"] == ["https://example.org/book?a=1&b=2", LINK]
+
+
+@pytest.mark.parametrize(
+    ("locale", "lang", "word"),
+    [
+        (None, "<html>", "Unsubscribe"),
+        ("de-AT", '<html lang="de-AT">', "Abmelden"),
+        ("xx", '<html lang="xx">', "Uns"),
+    ],
+)
+def test_the_frame_is_in_the_language_of_the_texts(
+    catcher: MailCatcher, locale: str | None, lang: str, word: str
+) -> None:
+    mail = sent(catcher, subject="Hello", text="Hello", unsubscribe_url=LINK, locale=locale)
+    is_sound(mail)
+    text, html = (part.get_content() for part in message_from_bytes(mail.raw, policy=modern).iter_parts())
+    assert word in text
+    assert lang in html
+    assert word in html

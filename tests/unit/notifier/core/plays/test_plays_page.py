@@ -18,7 +18,7 @@ from touchline_notifier.core.decisions.hold_reasons import (
 )
 from touchline_notifier.core.plays.built_in_lifecycles import BUILT_IN
 from touchline_notifier.core.plays.parse import check_lifecycles, read_plays
-from touchline_notifier.core.plays.play import Limits, json_schema
+from touchline_notifier.core.plays.play import Limits, Utm, json_schema
 from touchline_notifier.core.plays.rendering import Templates
 from touchline_runtime.yaml.text import read_document
 
@@ -67,6 +67,22 @@ def test_the_mail_on_the_page_is_sound_and_becomes_the_text_on_it() -> None:
     customer: dict[str, Any] = {"customer_id": "c-1", "email": None, "locale": None, "last": {}, "traits": {}}
     link = "https://notify.example.org/v1/unsubscribe/…"
     assert Templates(lambda *_: link).render(play, action, customer).text == plain.rstrip()
+
+
+def test_the_languages_on_the_page_are_sound() -> None:
+    page = (DOCS / "mail-texts.md").read_text()
+    whole = [text for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL) if text.startswith("play:")]
+    assert len(whole) == 2
+    for text in whole:
+        parsed = read_plays([("docs/mail-texts.md", text)])
+        assert (parsed.faults, parsed.warnings) == ([], [])
+        jsonschema.validate(read_document(text, "docs/mail-texts.md").value, json_schema())
+
+
+def test_the_page_on_mails_names_every_utm_parameter() -> None:
+    page = (DOCS / "mail-texts.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("  utm:")]
+    assert [name for name in Utm.model_fields if not re.search(rf"\b{name}\b", line)] == []
 
 
 def test_the_page_names_every_limit() -> None:

@@ -53,6 +53,7 @@ def test_a_page_of_tables_becomes_lines_with_its_links() -> None:
         ('<a href=" HTTPS://e.org/a b\n">x</a>', "x <HTTPS://e.org/a%20b>"),
         ('<a href="MAILTO:a@b.org">write</a>', "write <a@b.org>"),
         ('<a href="javascript:x">x</a> <a>y</a>', "x y"),
+        ('<a href="https://e.org/&#1;a">x</a><img alt="b&#1;&#xfffe;"><p>&#1;', "x <https://e.org/a>b"),
         ("<p>a</p>" * 3, "a\n\na\n\na"),
     ],
 )

@@ -9,27 +9,37 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
 from touchline_notifier.core.delivery.channel import Message
+from touchline_notifier.core.texts.languages import choose
 
 _TEMPLATES = {
     "mail.txt": """\
 {{ text }}
 {% if unsubscribe_url %}
 -- 
-Unsubscribe: {{ unsubscribe_url }}
+{{ unsubscribe }}: {{ unsubscribe_url }}
 {% endif %}""",  # noqa: W291  ("-- " with its blank is the signature separator of RFC 3676 §4.3)
     "mail.html": """\
 <!doctype html>
-<html>
+<html{% if lang %} lang="{{ lang }}"{% endif %}>
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{{ subject }}</title></head>
 <body style="font-family: sans-serif; line-height: 1.5; max-width: 40em; margin: 2em auto; padding: 0 1em">
 {% if html %}{{ html }}{% else %}{% for paragraph in paragraphs %}
 <p>{% for line in paragraph %}{{ line }}{% if not loop.last %}<br>{% endif %}{% endfor %}</p>{% endfor %}{% endif %}
 {% if unsubscribe_url %}
-<p style="color: #666; font-size: small"><a href="{{ unsubscribe_url }}">Unsubscribe</a></p>
+<p style="color: #666; font-size: small"><a href="{{ unsubscribe_url }}">{{ unsubscribe }}</a></p>
 {% endif %}
 </body>
 </html>
 """,
+}
+_UNSUBSCRIBE = {
+    "en": "Unsubscribe",
+    "de": "Abmelden",
+    "fr": "Se désabonner",
+    "es": "Darse de baja",
+    "it": "Annulla l'iscrizione",
+    "nl": "Afmelden",
+    "pt": "Cancelar a subscrição",
 }
 
 
@@ -46,9 +56,13 @@ class MailTemplates:
         )
 
     def text(self, message: Message) -> str:
-        """The plain part: the play's text, and the unsubscribe address."""
+        """The plain part: the play's text, and the unsubscribe address, unless it was made from HTML that has it."""
+        text = (message.text or "").strip()
+        is_there = f"<{message.unsubscribe_url}>" in text
         return self._environment.get_template("mail.txt").render(
-            text=(message.text or "").strip(), unsubscribe_url=message.unsubscribe_url
+            text=text,
+            unsubscribe_url=None if is_there else message.unsubscribe_url,
+            unsubscribe=_unsubscribe(message),
         )
 
     def html(self, message: Message) -> str:
@@ -64,4 +78,12 @@ class MailTemplates:
             html=Markup(message.html) if message.html else "",  # noqa: S704  (the play's author wrote it, escaped when rendered)
             paragraphs=paragraphs,
             unsubscribe_url=message.unsubscribe_url,
+            unsubscribe=_unsubscribe(message),
+            lang=message.locale,
         )
+
+
+def _unsubscribe(message: Message) -> str:
+    """The word, in the language of the texts."""
+    found = choose([message.locale or ""], _UNSUBSCRIBE)
+    return _UNSUBSCRIBE[found[0] if found else "en"]

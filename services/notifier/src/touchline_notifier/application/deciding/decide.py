@@ -250,6 +250,7 @@ def planned_delivery(decided: Decided, context: DecisionContext, now: datetime) 
         headers=rendered.headers,
         to_customer=writes_to_customer(play, context.to_customers),
         consent=consent[0] if consent else None,
+        locale=rendered.locale,
         trace=fact.trace or None,
     )
     return Planned(

@@ -10,6 +10,7 @@ from touchline_notifier.application.plays.live import LivePlays
 from touchline_notifier.application.plays.ports import RecentCustomers
 from touchline_notifier.application.plays_in_force import customer_channels
 from touchline_notifier.core.decisions.customer_history import CustomerHistory
+from touchline_notifier.core.plays.locale_texts import chosen_texts
 from touchline_notifier.core.plays.parse import (
     KnownLifecycle,
     ParsedPlays,
@@ -29,11 +30,18 @@ TRIED_WITH = 5
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The texts of a play for a customer. ``rendered`` is None where a template fails for them."""
+    """The texts of a play for a customer. ``rendered`` is None where a template fails for them.
+
+    Attributes:
+        locale: the language; None: the play does not say.
+        chosen: the customer would get these texts.
+    """
 
     customer_id: str
     rendered: Rendered | None
     fault: Fault | None = None
+    locale: str | None = None
+    chosen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +120,38 @@ class PlayChecker:
 
 
 def _tried(play: Play, positions: SourcePositions, customers: Sequence[CustomerHistory]) -> list[Trial]:
-    """The play's texts for each customer, as if a fact that the play looks at had just come."""
+    """The play's texts for each customer in every language, as if a fact that the play looks at had just come.
+
+    What each customer would get is returned, the other languages for the first customer, and whatever fails.
+    """
     templates = Templates()
     trials = []
-    for history in customers:
-        customer_id = history.customer_id
-        try:
-            trials.append(Trial(customer_id, templates.render(play, sample_action(play, customer_id), history.view())))
-        except RenderingError as error:
-            message = f"{error.message}, for customer {customer_id}: the action would be held (template)"
-            trials.append(Trial(customer_id, None, positions.fault(error.path, message, within=error.line)))
+    for number, history in enumerate(customers):
+        own = chosen_texts(play.action, history.view()).locale
+        others = [name.replace("_", "-") for name in (play.action.locale, *play.action.locales) if name is not None]
+        for locale in dict.fromkeys((own, *others)):
+            trial = _trial(templates, play, positions, history, locale, chosen=locale == own)
+            if trial.chosen or trial.fault is not None or number == 0:
+                trials.append(trial)
     return trials
+
+
+def _trial(
+    templates: Templates,
+    play: Play,
+    positions: SourcePositions,
+    history: CustomerHistory,
+    locale: str | None,
+    *,
+    chosen: bool,
+) -> Trial:
+    customer_id = history.customer_id
+    # A customer's own texts have their own formats: Austrian dates in German texts.
+    asked = None if chosen else locale
+    try:
+        rendered = templates.render(play, sample_action(play, customer_id), history.view(), locale=asked)
+    except RenderingError as error:
+        message = f"{error.message}, for customer {customer_id}: the action would be held (template)"
+        fault = positions.fault(error.path, message, within=error.line)
+        return Trial(customer_id, None, fault, locale, chosen)
+    return Trial(customer_id, rendered, None, locale, chosen)

@@ -136,4 +136,5 @@ def _item(one: Conclusion) -> dict[str, Any]:
         "waited": [{"at": to_wire(step.at), "reason": step.reason} for step in one.waited],
         "subject": last.subject,
         "body": last.text,
+        "locale": last.locale,
     }

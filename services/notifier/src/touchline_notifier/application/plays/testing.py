@@ -26,6 +26,7 @@ from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.plays.rendering import Rendered, Templates
 from touchline_notifier.core.plays.samples import sample_action
 from touchline_notifier.core.profiles.mailbox import NotAnAddressError, parse_mailbox
+from touchline_notifier.core.texts.languages import tag
 
 MARK = "[test]"
 HEADER = "X-Touchline-Test"
@@ -84,12 +85,14 @@ class TestMessage:
         text: the YAML of the play.
         to: the address, on channels that write to one.
         customer_id: for whom the texts are rendered; None: the customer whom the newest action was about.
+        locale: the texts of this language; None: the customer's.
     """
 
     play: Play
     text: str
     to: str | None
     customer_id: str | None
+    locale: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,8 @@ class PlayTester:
         to = _recipient(test, channel)
         history = await self._customer(test.customer_id)
         action = sample_action(play, history.customer_id, str(uuid4()))
-        rendered = await asyncio.to_thread(self._templates.render, play, action, history.view())
+        locale = _locale(play, test.locale)
+        rendered = await asyncio.to_thread(self._templates.render, play, action, history.view(), locale=locale)
         context = DecisionContext(
             Decider({play.play: play}, self._templates), endpoints, partitions, customer_channels(self._channels)
         )
@@ -183,6 +187,23 @@ class PlayTester:
         if not newest:
             raise TestRefusedError("no customer is known yet: send a touchpoint first", "no-customer")
         return newest[0]
+
+
+def _locale(play: Play, asked: str | None) -> str | None:
+    """The locale of the play that is asked for.
+
+    Raises:
+        TestRefusedError: the play has no texts in it.
+    """
+    if asked is None:
+        return None
+    known = [name for name in (play.action.locale, *play.action.locales) if name is not None]
+    found = next((name for name in known if tag(name) == tag(asked)), None)
+    if found is None:
+        listed = ", ".join(known) or "none: the play says no locale"
+        text = f"locale: the play has no texts in {asked!r}: there are {listed}"
+        raise TestRefusedError(text, "invalid-request", invalid=True)
+    return found
 
 
 def _recipient(test: TestMessage, channel: Channel) -> str | None:

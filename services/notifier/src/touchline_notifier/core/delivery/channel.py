@@ -38,6 +38,7 @@ class Message:
         headers: a play's own headers (webhooks: HTTP headers; email: message headers).
         to_customer: ``to`` is the customer's own address, so nothing is sent once it is suppressed.
         consent: the channel whose refusal forbids the message; None where no consent is needed.
+        locale: the language of the texts, where the play says it.
         trace: the ``traceparent`` of the decision, where tracing is on.
     """
 
@@ -54,6 +55,7 @@ class Message:
     headers: Mapping[str, str] = field(default_factory=dict)
     to_customer: bool = False
     consent: str | None = None
+    locale: str | None = None
     trace: str | None = None
 
     def to_row(self) -> dict[str, Any]:

@@ -92,7 +92,8 @@ def _keep_the_rest(document: Document, error: ValidationError, result: ParsedPla
 def _explained(document: Document, error: ValidationError) -> list[Fault]:
     faults: dict[tuple[object, ...], Fault] = {}
     for problem in error.errors():
-        path = written_path(document.value, problem["loc"])
+        # pydantic's "[key]" says that the name itself is wrong.
+        path = written_path(document.value, tuple(step for step in problem["loc"] if step != "[key]"))
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             known = _names_at(path[:-1])

@@ -25,6 +25,7 @@ from touchline_notifier.core.limits.quiet_hours import DAYS, Business, Quiet, zo
 from touchline_notifier.core.plays.conditions import check_operators
 from touchline_notifier.core.plays.durations import Duration, say
 from touchline_notifier.core.profiles.kept_values import KEPT_PER_TYPE
+from touchline_notifier.core.texts import languages
 from touchline_notifier.core.texts.named_templates import LONGEST_NAME, NAME
 
 DEFAULT_MAX_AGE = timedelta(hours=24)
@@ -72,6 +73,8 @@ def _a_template_name(name: str) -> str:
 
 
 TemplateName = Annotated[str, AfterValidator(_a_template_name)]
+LocaleName = Annotated[str, AfterValidator(languages.checked)]
+MOST_LOCALES = 50
 
 
 class _Part(BaseModel):
@@ -118,6 +121,25 @@ class If(_Part):
     history: tuple[History, ...] = ()
 
 
+class LocaleTexts(_Part):
+    """The texts in one more language. What `de-AT` leaves out is that of `de`."""
+
+    subject: str | None = None
+    body: str | None = None
+    html: str | None = None
+
+
+class Utm(_Part):
+    """Parameters for the http(s) links in body and html; the texts are templates too. A link keeps those it has."""
+
+    source: str | None = Field(default=None, description="utm_source, such as touchline")
+    medium: str | None = Field(default=None, description="utm_medium, such as email")
+    campaign: str | None = Field(default=None, description="utm_campaign, such as '{{ play }}'")
+    term: str | None = None
+    content: str | None = None
+    id: str | None = None
+
+
 class ActionSpec(_Part):
     """What is done. Texts are Jinja templates over the customer, their traits and the fact (docs/plays.md)."""
 
@@ -128,9 +150,27 @@ class ActionSpec(_Part):
     html: str | None = Field(
         default=None, description="for email: HTML beside the text, or instead of it; values are escaped"
     )
+    locale: LocaleName | None = Field(default=None, description="the language of these texts, such as en")
+    locales: dict[LocaleName, LocaleTexts] = Field(
+        default_factory=dict,
+        max_length=MOST_LOCALES,
+        description="the texts in more languages: de, de-AT, …; a customer gets theirs, else `locale`",
+    )
+    utm: Utm | None = None
     to: str | None = Field(default=None, description="an address of the company's own, instead of the customer's")
     data: dict[str, Any] = Field(default_factory=dict, description="more for programs; texts in it are templates too")
     headers: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _each_language_once(self) -> Self:
+        if self.locales and self.locale is None:
+            raise ValueError("locales: say the language of the texts outside it, too: locale: en")
+        names = [name for name in (self.locale, *self.locales) if name is not None]
+        tags = [languages.tag(name) for name in names]
+        twice = next((name for index, name in enumerate(names) if tags[index] in tags[:index]), None)
+        if twice is not None:
+            raise ValueError(f"locales: {twice} is there twice: keep one of the two")
+        return self
 
 
 class Cap(_Part):

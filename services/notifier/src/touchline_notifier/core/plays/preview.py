@@ -59,6 +59,7 @@ class Previewed:
 
     Attributes:
         limits: every limit that held it back at that moment, the published reason among them.
+        locale: of the texts, where the play says it.
     """
 
     at: datetime
@@ -73,6 +74,7 @@ class Previewed:
     limits: tuple[Hold, ...]
     subject: str | None = None
     text: str | None = None
+    locale: str | None = None
 
     @property
     def reason_code(self) -> str | None:
@@ -190,6 +192,7 @@ def _previewed(decided: Decided, at: datetime, limits: tuple[Hold, ...]) -> Prev
         limits=limits if held else (),
         subject=decided.rendered.subject if decided.rendered else None,
         text=decided.rendered.text if decided.rendered else None,
+        locale=decided.rendered.locale if decided.rendered else None,
     )
 
 

@@ -12,8 +12,10 @@ from touchline_schemas.times import to_wire
 from touchline_schemas.touchpoint import unstorable
 
 from touchline_notifier.core.decisions.customer_history import Action
-from touchline_notifier.core.plays.play import Play
-from touchline_notifier.core.plays.template_formats import PLAY_ZONE
+from touchline_notifier.core.plays.locale_texts import FALLBACK, chosen_texts
+from touchline_notifier.core.plays.play import Play, Utm
+from touchline_notifier.core.plays.template_formats import PLAY_ZONE, TEXT_LOCALE
+from touchline_notifier.core.texts.links import Change, change_html, change_text, leads_to, with_parameters
 from touchline_notifier.core.texts.named_templates import TOP
 from touchline_notifier.core.texts.plain_text import text_of_html
 from touchline_notifier.core.texts.sandbox import Sandbox, where_of
@@ -60,7 +62,7 @@ def _sandboxes(templates: tuple[tuple[str, str], ...]) -> _Sandboxes:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The texts of one action."""
+    """The texts of one action. ``locale``: of the play's texts, where the play says it."""
 
     to: str | None = None
     subject: str | None = None
@@ -69,6 +71,7 @@ class Rendered:
     data: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     unsubscribe_url: str | None = None
+    locale: str | None = None
 
 
 def _sample_link(customer_id: str, channel: str) -> str:
@@ -81,11 +84,12 @@ class Templates:
     def __init__(self, unsubscribe_link: UnsubscribeLink = _sample_link) -> None:
         self._unsubscribe_link = unsubscribe_link
 
-    def render(self, play: Play, action: Action, customer: Mapping[str, Any]) -> Rendered:
+    def render(self, play: Play, action: Action, customer: Mapping[str, Any], *, locale: str | None = None) -> Rendered:
         """The texts of an action.
 
         Args:
             customer: what :meth:`CustomerHistory.view` gives.
+            locale: take the texts of this locale, whatever the customer's.
 
         Raises:
             RenderingError: a name isn't known, or the template goes wrong.
@@ -94,14 +98,18 @@ class Templates:
         link = self._unsubscribe_link(action.customer_id, play.limits.consent_channel or action.channel)
         context = {**_known_of(customer), **_of_fact(action), "play": play.play, "unsubscribe_url": link}
         context[PLAY_ZONE] = play.limits.time_zone
+        texts = chosen_texts(spec, customer, locale)
+        context |= {TEXT_LOCALE: texts.formats, "text_locale": texts.locale or FALLBACK}
         sandboxes = _sandboxes(tuple(play.templates.items()))
         plain, programs = _Renderer(sandboxes.plain, context), _Renderer(sandboxes.programs, context)
         html = _Renderer(sandboxes.html, context, _MAX_HTML if action.channel == EMAIL else _MAX_TEXT)
-        subject = plain.text(("action", "subject"), spec.subject)
-        body = plain.text(("action", "body"), spec.body)
-        page = html.text(("action", "html"), spec.html)
+        subject, body, page = plain.text(*texts.subject), plain.text(*texts.body), html.text(*texts.html)
+        tagged = _link_change(spec.utm, plain, link)
+        if tagged is not None:
+            page = None if page is None else change_html(page, tagged)
+            body = None if body is None else change_text(body, tagged)
         if body is None and page is not None and action.channel == EMAIL:
-            body = _text_of(("action", "html"), page)
+            body = _text_of(texts.html.path, page)
         return Rendered(
             to=spec.to or customer.get("email"),
             # Messages to the company, and transactional ones, carry no unsubscribe link.
@@ -115,6 +123,7 @@ class Templates:
                 name: " ".join((programs.text(("action", "headers", name), value) or "").split())
                 for name, value in spec.headers.items()
             },
+            locale=texts.locale,
         )
 
 
@@ -158,6 +167,16 @@ class _Renderer:
         if len(text.encode()) > self.most:
             raise RenderingError(path, f"longer than {self.most} bytes")
         return text
+
+
+def _link_change(utm: Utm | None, plain: _Renderer, unsubscribe_url: str) -> Change | None:
+    """What becomes of a link's address: it gets the play's UTM parameters, but for the unsubscribe link. None: none."""
+    given = {} if utm is None else utm.model_dump(exclude_none=True)
+    rendered = {name: (plain.text(("action", "utm", name), value) or "").strip() for name, value in given.items()}
+    parameters = {f"utm_{name}": value for name, value in rendered.items() if value}
+    if not parameters:
+        return None
+    return lambda address: address if leads_to(address, unsubscribe_url) else with_parameters(address, parameters)
 
 
 def _text_of(path: Path, html: str) -> str:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from touchline_runtime.yaml.positions import Fault, Path, SourcePositions
 
+from touchline_notifier.core.plays.locale_texts import incomplete
 from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.plays.rendering import RenderingError, Templates
 from touchline_notifier.core.plays.samples import EVERYTHING_KNOWN, NOTHING_KNOWN, sample_actions
@@ -24,22 +25,36 @@ def check_templates(play: Play, positions: SourcePositions) -> Findings:
     problems = [*named_templates.missing(texts, play.templates), *named_templates.circles(play.templates)]
     if problems:
         return Findings([positions.fault(one.path, one.message, within=one.line) for one in problems], [])
+    lacking = [positions.fault(path, message) for path, message in incomplete(play.action)]
+    if lacking:
+        return Findings(lacking, [])
     tried = _tried(play, positions)
     return Findings(tried.faults, [*tried.warnings, *_unused(play, positions, texts), *_unescaped(play, positions)])
 
 
 def _tried(play: Play, positions: SourcePositions) -> Findings:
+    """The texts in every language, with every kind of fact."""
+    warnings: list[Fault] = []
+    for locale in (play.action.locale, *play.action.locales):
+        found = _tried_in(locale, play, positions)
+        if found.faults:
+            return found
+        warnings += found.warnings
+    return Findings([], list(dict.fromkeys(warnings)))  # de-AT has texts of de
+
+
+def _tried_in(locale: str | None, play: Play, positions: SourcePositions) -> Findings:
     templates = Templates()
     actions = list(sample_actions(play))
     for action in actions:
         try:
-            templates.render(play, action, EVERYTHING_KNOWN)
+            templates.render(play, action, EVERYTHING_KNOWN, locale=locale)
         except RenderingError as error:
             message = f"{error.message} (tried with a fact of kind {action.fact.move or action.fact.type})"
             return Findings([positions.fault(error.path, message, within=error.line)], [])
     for action in actions[:1]:
         try:
-            templates.render(play, action, NOTHING_KNOWN)
+            templates.render(play, action, NOTHING_KNOWN, locale=locale)
         except RenderingError as error:
             message = f"{error.message}, for a customer of whom it isn't known"
             advice = "write | default(…), or ask for it under if"
@@ -53,9 +68,12 @@ def _unused(play: Play, positions: SourcePositions, texts: list[tuple[Path, str]
 
 
 def _unescaped(play: Play, positions: SourcePositions) -> list[Fault]:
-    if play.action.html is None:
+    spec = play.action
+    pages: list[tuple[Path, str | None]] = [(("action", "html"), spec.html)]
+    pages += [(("action", "locales", name, "html"), texts.html) for name, texts in spec.locales.items()]
+    if all(page is None for _, page in pages):
         return []
-    texts = [(("action", "html"), play.action.html), *(((TOP, name), text) for name, text in play.templates.items())]
+    texts = [*pages, *(((TOP, name), text) for name, text in play.templates.items())]
     message = "`| safe` and `{% autoescape %}` change nothing in HTML: what a customer says never becomes markup"
-    found = [(path, named_templates.switches_escaping_off(text)) for path, text in texts]
+    found = [(path, named_templates.switches_escaping_off(text or "")) for path, text in texts]
     return [positions.fault(path, message, within=line) for path, line in found if line is not None]

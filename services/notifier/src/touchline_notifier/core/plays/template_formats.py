@@ -1,7 +1,8 @@
 """Dates, numbers and money in templates, as the customer's language writes them (CLDR, by Babel).
 
-``{{ fact.since | date }}``, ``{{ traits.amount | money("EUR") }}``. Language and time zone are the customer's own, else
-the play's ``limits.time_zone``, UTC and English; each filter takes ``locale=`` and ``time_zone=``.
+``{{ fact.since | date }}``, ``{{ traits.amount | money("EUR") }}``. The time zone is the customer's own, else the
+play's ``limits.time_zone``, else UTC. The language is that of the play's texts where it says so
+(``action.locale``), else the customer's own, else English. Each filter takes ``locale=`` and ``time_zone=``.
 """
 
 import re
@@ -21,6 +22,9 @@ from touchline_notifier.core.limits.quiet_hours import zone_named
 PLAY_ZONE = "play_time_zone"
 """The name in a template's context of the play's own time zone."""
 
+TEXT_LOCALE = "format_locale"
+"""The name in a template's context of the language that the play's texts are in; None: not said."""
+
 _ENGLISH = Locale("en")
 _TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -38,7 +42,7 @@ _SAMPLE_NUMBER = Decimal("1234.5")
 
 
 def _locale(context: Context, given: str | None) -> Locale:
-    for name in (given, context.get("locale")):
+    for name in (given, context.get(TEXT_LOCALE), context.get("locale")):
         if isinstance(name, str) and name and not isinstance(name, Sample):
             try:
                 return Locale.parse(name.replace("-", "_"))

@@ -13,6 +13,8 @@ _KEPT = re.compile(r"(?:https?|mailto):", re.IGNORECASE)
 _BLANK_LINES = re.compile(r"\n{3,}")
 _CONFIG = ParserConfig(css=STRICT_CSS_PROFILE)
 """The other profile, its default, puts blanks around every `span`."""
+_NOT_XML = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What lxml takes into no text."""
 _MAILTO = "mailto:"
 
 
@@ -34,19 +36,19 @@ def text_of_html(html: str) -> str:
         text = Inscriptis(tree, _CONFIG).get_text()
     except RecursionError:
         raise ValueError("the HTML is nested too deeply to make a text of it") from None
-    lines = "\n".join(line.rstrip() for line in text.splitlines())
+    lines = "\n".join(line.rstrip() for line in _NOT_XML.sub("", text).splitlines())
     return _BLANK_LINES.sub("\n\n", lines).strip("\n")
 
 
 def _write_images(tree: lxml.html.HtmlElement) -> None:
     for image in tree.iter("img"):
-        image.tag, image.text = "span", image.get("alt", "")
+        image.tag, image.text = "span", _NOT_XML.sub("", image.get("alt", ""))
 
 
 def _write_links(tree: lxml.html.HtmlElement) -> None:
     for link in list(tree.iter("a")):
         # As a browser reads an address: without the white space around and the line breaks in it.
-        address = re.sub(r"[\t\r\n]", "", link.get("href", "")).strip().replace(" ", "%20")
+        address = _NOT_XML.sub("", re.sub(r"[\t\r\n]", "", link.get("href", ""))).strip().replace(" ", "%20")
         if not _KEPT.match(address):
             continue
         if address.lower().startswith(_MAILTO):

@@ -30,6 +30,7 @@ def show(found: Sequence[Previewed], *, as_json: bool) -> None:
                 "limits": [{"code": hold.code, "text": hold.text} for hold in one.limits],
                 "subject": one.subject,
                 "body": one.text,
+                "locale": one.locale,
             }
             sys.stdout.write(orjson.dumps(line).decode() + "\n")
         return
@@ -56,4 +57,5 @@ def show(found: Sequence[Previewed], *, as_json: bool) -> None:
 
 
 def _text(one: Previewed) -> str:
-    return "\n".join(part for part in (one.subject, one.text) if part)
+    locale = f"[{one.locale}]" if one.locale else None
+    return "\n".join(part for part in (locale, one.subject, one.text) if part)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 
-from babel import negotiate_locale
+from touchline_notifier.core.texts.languages import choose
 
 ENGLISH = "en"
 _LONGEST_HEADER = 1000
@@ -27,10 +27,8 @@ def language(stated: Iterable[str], accept_language: str | None) -> str:
         accept_language: the header (RFC 9110 §12.5.4).
     """
     wanted = [*stated, *_accepted(accept_language or "")]
-    there_are = {name.lower(): name for name in texts()}
-    # As RFC 4647 §3.4 looks up: pt-BR, then pt.
-    found = negotiate_locale([one.replace("_", "-").lower() for one in wanted], list(there_are), sep="-")
-    return there_are[found] if found is not None else ENGLISH
+    found = choose(wanted, texts())
+    return found[0] if found is not None else ENGLISH
 
 
 def _accepted(header: str) -> Iterator[str]:

@@ -60,9 +60,14 @@ class Withdrawn(BaseModel):
 
 
 class Texts(BaseModel):
-    """A play's texts for a customer. `error`: why the action would be held (reason `template`)."""
+    """A play's texts for a customer. `locale`: the language; null: the play does not say. `chosen`: the customer would
+    get these; otherwise they show another language of the play. `error`: why the action would be held (reason
+    `template`).
+    """
 
     customer_id: str
+    locale: str | None = None
+    chosen: bool = True
     subject: str | None = None
     body: str | None = None
     html: str | None = None
@@ -135,10 +140,18 @@ def checked_json(checked: CheckedPlay) -> dict[str, Any]:
 
 def _texts(trial: Trial) -> dict[str, Any]:
     if trial.rendered is None:
-        return {"customer_id": trial.customer_id, "error": None if trial.fault is None else fault_json(trial.fault)}
+        error = None if trial.fault is None else fault_json(trial.fault)
+        return {
+            "customer_id": trial.customer_id,
+            "locale": trial.locale,
+            "chosen": trial.chosen,
+            "error": error,
+        }
     rendered = trial.rendered
     return {
         "customer_id": trial.customer_id,
+        "locale": trial.locale,
+        "chosen": trial.chosen,
         "subject": rendered.subject,
         "body": rendered.text,
         "html": rendered.html,

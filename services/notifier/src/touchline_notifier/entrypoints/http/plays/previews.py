@@ -73,6 +73,7 @@ class PreviewedAction(BaseModel):
     waited: list[Wait]
     subject: str | None
     body: str | None
+    locale: str | None = Field(description="the language of the texts; null: the play does not say")
 
 
 class Preview(BaseModel):

@@ -24,7 +24,8 @@ from touchline_notifier.entrypoints.http.plays.publishing import PlayName
 
 class TestRequest(BaseModel):
     """A test. `to`: your own address, on channels that write to one (email). `definition`: a draft; by default the play
-    in force. `customer_id`: for whom the texts are rendered; by default whom the newest action was about.
+    in force. `customer_id`: for whom the texts are rendered; by default whom the newest action was about. `locale`: in
+    this language of the play; by default in that customer's.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -32,6 +33,7 @@ class TestRequest(BaseModel):
     to: Annotated[str | None, Field(min_length=1, max_length=400), WITHOUT_NUL] = None
     definition: DefinitionText | None = Field(default=None, description="the YAML")
     customer_id: CustomerId = None
+    locale: Annotated[str | None, Field(min_length=1, max_length=35), WITHOUT_NUL] = None
 
 
 class Tested(BaseModel):
@@ -47,6 +49,7 @@ class Tested(BaseModel):
     error: str | None
     subject: str | None
     body: str | None
+    locale: str | None = Field(description="the language of the texts; null: the play does not say")
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class TestingRoutes:
         async def test(name: PlayName, body: TestRequest, request: Request) -> Mapping[str, Any]:
             text, play = await checked_text(self.live, self.checker, name, body.definition)
             customer = None if body.customer_id is None else customer_key(body.customer_id)
-            message = TestMessage(play, text, body.to, customer)
+            message = TestMessage(play, text, body.to, customer, body.locale)
             try:
                 result = await self.tester.send(
                     message, self.live.in_force.endpoints, self.partitions, actor_of(request), datetime.now(UTC)
@@ -104,4 +107,5 @@ def _answer(play: str, channel: str, result: TestResult) -> Mapping[str, Any]:
         "error": result.error,
         "subject": result.rendered.subject,
         "body": result.rendered.text,
+        "locale": result.rendered.locale,
     }
