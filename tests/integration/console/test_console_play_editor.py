@@ -170,3 +170,25 @@ def test_a_viewer_reads_and_changes_nothing(world: ConsoleWorld, published: str,
                 assert answer.status_code == 403, path
     finally:
         service.terminate(20)
+
+
+def test_the_languages_of_a_play_are_shown(look: Look, world: ConsoleWorld, published: str) -> None:
+    world.wait("a customer is known", lambda: world.ask("notifier", "/v1/profiles/c-0"))
+    spoken = published.replace(
+        "subject: Call,", "locale: en, locales: {de: {subject: Anruf, body: Hallo}}, subject: Call,"
+    )
+    with look.page(EDIT):
+        page = look.now
+        page.get_by_label("Definition (YAML)").fill(spoken)
+        expect(page.get_by_text("not the customer’s language").first).to_be_visible()
+        expect(page.get_by_text("Anruf", exact=True).first).to_be_visible()
+        page.get_by_label(re.compile("Language")).fill("pt")
+        page.get_by_role("button", name="Send a test").click()
+        expect(page.get_by_text("there are en, de")).to_be_visible()
+        check(look)
+    body = {"definition": spoken, "base": in_force(world)}
+    url = f"{world.services['notifier'].url}/v1/plays/call-again"
+    assert httpx.put(url, json=body, timeout=60).status_code == 201
+    with look.page("/plays/call-again"):
+        assert "a customer gets theirs, else en" in look.text()
+        check(look)

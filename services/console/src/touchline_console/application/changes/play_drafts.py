@@ -90,10 +90,10 @@ async def preview(services: Services, name: str, text: str, days: int, *, ignore
 
 
 async def send_test(
-    services: Services, name: str, text: str, to: str | None, customer_id: str | None
+    services: Services, name: str, text: str, to: str | None, customer_id: str | None, locale: str | None
 ) -> dict[str, Any]:
     """Send a message of a draft to oneself; how it ended."""
-    body = {"definition": text, "to": to, "customer_id": customer_id}
+    body = {"definition": text, "to": to, "customer_id": customer_id, "locale": locale}
     given = {key: value for key, value in body.items() if value is not None}
     return {"test": await part(services.notifier.send("POST", _path(name, "test"), given, seconds=_TEST_SECONDS))}
 

@@ -60,9 +60,12 @@ def play_editor_router(pages: Pages) -> APIRouter:
         definition: Text = "",
         to: Annotated[str, Form(max_length=400)] = "",
         customer_id: Annotated[str, Form(max_length=1000)] = "",
+        locale: Annotated[str, Form(max_length=35)] = "",
     ) -> HTMLResponse:
         needs(request, EDITOR)
-        found = await play_drafts.send_test(services(request), name, unix(definition), given(to), given(customer_id))
+        found = await play_drafts.send_test(
+            services(request), name, unix(definition), given(to), given(customer_id), given(locale)
+        )
         return renderer.part(request, "editor/test.html", **found)
 
     @router.post("/plays/{name}/edit")
