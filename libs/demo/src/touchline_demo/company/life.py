@@ -95,7 +95,7 @@ class Life:
         self._next_newsletter = self.clock + timedelta(days=self.rng.uniform(0, 14))
         self.did(
             SHOP, "signed_up", ("customer_id", "anonymous_id", "email"),
-            name=self.person.name, timezone=self.person.time_zone, locale="en", consent={"email": True},
+            name=self.person.name, timezone=self.person.time_zone, locale=self.person.locale, consent={"email": True},
         )  # fmt: skip
 
     def buy(self) -> None:

@@ -75,7 +75,7 @@ def gets_known(scene: Scene) -> None:
     person = scene.person
     scene.did(
         SHOP, "signed_up", ("customer_id", "anonymous_id", "email"),
-        name=person.name, timezone=person.time_zone, locale="en", consent={"email": True},
+        name=person.name, timezone=person.time_zone, locale=person.locale, consent={"email": True},
     )  # fmt: skip
     scene.pause(1, 3)
     scene.did(SHOP, "purchased", KNOWN, value=12.5, currency="EUR")

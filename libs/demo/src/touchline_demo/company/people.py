@@ -11,6 +11,8 @@ SHOP, MAILER, CRM, DESK = "shop", "mailer", "crm", "desk"
 
 SOURCES = (SHOP, MAILER, CRM, DESK)
 
+_LOCALES = {"Europe/Vienna": "de-AT"}
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -35,6 +37,11 @@ class Person:
     def anonymous_id(self) -> str:
         """What the shop's cookie calls them."""
         return f"visitor-{self.number:05d}"
+
+    @property
+    def locale(self) -> str:
+        """The language they read mails in."""
+        return _LOCALES.get(self.time_zone, "en")
 
     @property
     def email(self) -> str:
