@@ -55,6 +55,9 @@ ROUTES = [
     "/v1/audit",
     "/v1/customers/{customer_id}/export",
     "/v1/erasures/{receipt}",
+    "/v1/audiences",
+    "/v1/audiences/{name}",
+    "/v1/audiences/{name}/members",
 ]
 POSTED = [
     "/v1/customers/{customer_id}/stage",
@@ -62,10 +65,11 @@ POSTED = [
     "/v1/lifecycles/{name}/differences",
     "/v1/lifecycles/{name}/simulations",
     "/v1/lifecycles/{name}/versions",
+    "/v1/audiences",
 ]
 KNOWN = {
     "customer_id": st.sampled_from(["c-1", "c-2", "anon:device-1", "left-0", "huge", ODD_ID, "nobody", "a" * 10_000]),
-    "name": st.sampled_from(["service-cycle", "reach-to-loyalty", "nothing"]),
+    "name": st.sampled_from(["service-cycle", "reach-to-loyalty", "nothing", "quiet"]),
     "source": st.just("shop"),
     "version": st.integers(0, 3),
     "simulation": st.uuids().map(str),
@@ -98,9 +102,7 @@ def test_every_route_answers_as_its_page_says(page: Any, path: str, data: st.Dat
 @pytest.mark.parametrize("path", POSTED)
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_every_route_that_takes_a_definition_answers_as_its_page_says(
-    page: Any, path: str, data: st.DataObject
-) -> None:
+def test_every_route_that_takes_a_body_answers_as_its_page_says(page: Any, path: str, data: st.DataObject) -> None:
     case = data.draw(page[path]["POST"].as_strategy())
     if case.path_parameters and data.draw(st.booleans()):
         case.path_parameters = {name: quote(str(data.draw(KNOWN[name])), safe="") for name in case.path_parameters}
@@ -109,6 +111,13 @@ def test_every_route_that_takes_a_definition_answers_as_its_page_says(
 
 def cursor(value: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_a_change_of_an_audience_answers_as_its_page_says(page: Any, data: st.DataObject) -> None:
+    case = data.draw(page["/v1/audiences/{name}"]["PUT"].as_strategy())
+    case.call_and_validate(checks=CHECKS, timeout=120)
 
 
 LISTS = [

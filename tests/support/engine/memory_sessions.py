@@ -16,9 +16,11 @@ from touchline_runtime.config.settings import read_settings
 from touchline_runtime.metrics import Metrics
 from touchline_schemas.partitions import partition_of
 from touchline_stage_engine import metrics as declared
+from touchline_stage_engine.adapters.memory.audiences import MemoryAudienceCandidates
 from touchline_stage_engine.adapters.memory.catch_up import MemoryCatchUps
 from touchline_stage_engine.adapters.memory.database import MemoryDatabase
 from touchline_stage_engine.adapters.memory.lease import MemoryLease
+from touchline_stage_engine.application.audiences.in_force import AudiencesInForce
 from touchline_stage_engine.application.batches.customers import CacheBudget
 from touchline_stage_engine.application.definitions import Catalogue, DefinitionsInForce, Version
 from touchline_stage_engine.application.outbox_records import IDENTITY, Outgoing
@@ -26,6 +28,7 @@ from touchline_stage_engine.application.partitions.catch_up import CatchUp
 from touchline_stage_engine.application.partitions.context import WorkerContext
 from touchline_stage_engine.application.partitions.session import PartitionSession
 from touchline_stage_engine.application.values import PartitionKey, Records
+from touchline_stage_engine.core.audiences.audience import Audience
 from touchline_stage_engine.core.definitions.parse import read_definition
 from touchline_stage_engine.settings import StageEngineSettings
 
@@ -166,6 +169,8 @@ class MemorySessions:
             b"secret",
             self.catch_up,
             CacheBudget(cached),
+            audiences=AudiencesInForce(),
+            audience_candidates=MemoryAudienceCandidates(self.database),
         )
         self.sessions: dict[int, PartitionSession] = {}
 
@@ -197,6 +202,21 @@ class MemorySessions:
         """Fold the next records of a partition, as one batch, and fire its timers if it has caught up."""
         self.topics.next_read[partition] = touchpoints, messages
         await self.sessions[partition].step()
+
+    def save_audiences(self, *audiences: Audience) -> None:
+        """Evaluate these audiences from here on."""
+        self.database.audiences = {audience.id: audience for audience in audiences}
+        self._context.audiences.audiences = audiences
+
+    async def evaluate(self, partition: int) -> None:
+        """One round of a partition's owner over all audiences."""
+        evaluation = self.sessions[partition].audiences
+        assert evaluation is not None
+        evaluating = asyncio.create_task(evaluation.evaluate())
+        while not evaluating.done():
+            await asyncio.sleep(0)
+            await evaluation.step()
+        await evaluating
 
     def publish(self, partition: int, most: int = 1 << 30) -> None:
         """Publish what a partition has committed."""

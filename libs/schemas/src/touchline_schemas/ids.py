@@ -5,6 +5,7 @@ from uuid import UUID, uuid5
 # Fixed for all time: ids derived in one version must be found again by every later one.
 FACT_NAMESPACE = UUID("6f9a3a52-7c1b-5d0e-9b35-2f1f4a9f8f10")
 ACTION_NAMESPACE = UUID("0f5d4c3e-52f1-5b8e-8a77-9d0f6f6c2c11")
+AUDIENCE_NAMESPACE = UUID("c1c02ef9-adf9-4194-bd6f-c79b8c76541b")
 TOUCHPOINT_NAMESPACE = UUID("b7c6a2de-3d0b-5f0a-8a3f-1f6f2d2e7a12")
 
 
@@ -27,6 +28,18 @@ def fact_name(customer_id: str, lifecycle: str, incarnation: int, fact_no: int, 
 def fact_id(customer_id: str, lifecycle: str, incarnation: int, fact_no: int, era: int = 0) -> UUID:
     """The ``ce_id`` of a fact: UUIDv5 of (customer, lifecycle, incarnation, era, fact_no)."""
     return uuid5(FACT_NAMESPACE, fact_name(customer_id, lifecycle, incarnation, fact_no, era))
+
+
+def audience_change_id(
+    audience: str, audience_incarnation: int, customer_id: str, incarnation: int, change_no: int, era: int = 0
+) -> UUID:
+    """The ``ce_id`` of a customer's entering or leaving: UUIDv5 of the audience, the customer and the change's number.
+
+    An audience's incarnation rises when one of the same name was deleted before, a customer's with every erasure. The
+    era is that of facts, and is left out while it is 0.
+    """
+    parts: tuple[object, ...] = (audience, audience_incarnation, customer_id, incarnation)
+    return uuid5(AUDIENCE_NAMESPACE, _joined(*parts, *((era,) if era else ()), change_no))
 
 
 def action_id(play: str, fact: str | UUID) -> UUID:

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from touchline_schemas.events.actions import Action
+from touchline_schemas.events.audiences import AudienceEntered, AudienceLeft
 from touchline_schemas.events.facts import (
     CustomerErased,
     CustomerMerged,
@@ -89,6 +90,11 @@ IDENTITY = Topic(
     # A touchpoint of the largest size grows when it is transferred between keys: it becomes JSON within JSON.
     largest=4 * 1024 * 1024,
 )  # fmt: skip
+AUDIENCE_CHANGES = Topic(
+    "audience-changes", 1, "time", "customer id", ("stage engine",), ("notifier", "marketing tools"),
+    {"touchline.audience-entered": AudienceEntered, "touchline.audience-left": AudienceLeft},
+    "Who enters and leaves audiences, in order per customer.",
+)  # fmt: skip
 LIFECYCLES = Topic(
     "lifecycles", 1, "compacted", "name/version", ("stage engine",), ("notifier", "anybody"),
     {"touchline.lifecycle-defined": LifecycleDefined},
@@ -110,7 +116,8 @@ DEAD_LETTERS = Topic(
 )  # fmt: skip
 
 TOPICS: tuple[Topic, ...] = (
-    TOUCHPOINTS, STAGE_CHANGES, CUSTOMER_STAGES, IDENTITY, LIFECYCLES, RETENTION_ACTIONS, DEAD_LETTERS,
+    TOUCHPOINTS, STAGE_CHANGES, CUSTOMER_STAGES, IDENTITY, AUDIENCE_CHANGES, LIFECYCLES, RETENTION_ACTIONS,
+    DEAD_LETTERS,
 )  # fmt: skip
 
 TYPE_OF: dict[type[BaseModel], str] = {

@@ -44,6 +44,8 @@ from touchline_stage_engine.adapters.kafka.topic_end_offsets import KafkaTopicEn
 from touchline_stage_engine.adapters.kafka.topics import ensure_topics
 from touchline_stage_engine.adapters.kafka.unread_touchpoints import KafkaUnreadTouchpoints
 from touchline_stage_engine.adapters.postgres import deployment
+from touchline_stage_engine.adapters.postgres.audiences.candidates import PostgresAudienceCandidates
+from touchline_stage_engine.adapters.postgres.audiences.store import PostgresAudienceStore
 from touchline_stage_engine.adapters.postgres.catch_up import PostgresCatchUps
 from touchline_stage_engine.adapters.postgres.command_log import PostgresCommandLog
 from touchline_stage_engine.adapters.postgres.definitions import PostgresDefinitions
@@ -61,6 +63,7 @@ from touchline_stage_engine.adapters.postgres.sampled_metrics import SampledMetr
 from touchline_stage_engine.adapters.postgres.simulations import PostgresSimulations
 from touchline_stage_engine.adapters.postgres.summaries import CustomerSummaries
 from touchline_stage_engine.adapters.processes.simulations import SimulationProcesses
+from touchline_stage_engine.application.audiences.in_force import AudiencesInForce
 from touchline_stage_engine.application.batches.customers import CacheBudget
 from touchline_stage_engine.application.customer_commands import CustomerCommands
 from touchline_stage_engine.application.definitions import Catalogue, Chosen, DefinitionsInForce, record
@@ -71,6 +74,7 @@ from touchline_stage_engine.application.values import PartitionKey
 from touchline_stage_engine.application.worker import Engine
 from touchline_stage_engine.entrypoints.http import errors
 from touchline_stage_engine.entrypoints.http.analysis import analysis_router
+from touchline_stage_engine.entrypoints.http.audiences.routes import audiences_router
 from touchline_stage_engine.entrypoints.http.customers import customer_state_router
 from touchline_stage_engine.entrypoints.http.customers_reads import customer_history_router
 from touchline_stage_engine.entrypoints.http.definitions.lifecycles import definitions_router
@@ -202,11 +206,12 @@ def query_app(
         stream_router(KafkaStageChangeStream(settings)),
         console_link_router(settings.console_url),
     )
-    store = PostgresDefinitions(pool)
+    store, audiences = PostgresDefinitions(pool), PostgresAudienceStore(pool)
     # Before the queries: /v1/lifecycles/check must not be taken for a lifecycle.
     for router in (
         definitions_router(store, lifecycles, in_files),
         simulations_router(PostgresSimulations(pool), simulations),
+        audiences_router(audiences, audiences, lifecycles, partitions),
     ):
         include_guarded(app, router, only_known_parameters, change=Role.EDITOR)
     for router in (*routers, audit_router(PostgresAuditLog(pool))):
@@ -254,6 +259,8 @@ async def _engine(
             CatchUp(PostgresCatchUps(open_.pool, inputs.cluster_id, inputs.touchpoints_id), settings.partitions),
             CacheBudget(settings.cached_customers),
             tracing_of(settings, "stage-engine"),
+            AudiencesInForce(PostgresAudienceStore(open_.pool)),
+            PostgresAudienceCandidates(open_.pool),
         )
     )
     SampledMetrics(open_.pool, inputs, engine.published_through, lambda: engine.definitions.catalogue.stages).install(
@@ -281,6 +288,7 @@ async def run(settings: StageEngineSettings) -> process.Failed | None:
         components: list[process.Component] = [
             engine,
             engine.definitions,
+            engine.audiences,
             simulations,
             CustomerSummaries(open_.pool, metrics),
             AuditRetention(open_.pool, settings.audit_kept_days),
@@ -320,9 +328,10 @@ async def run_worker(settings: StageEngineSettings, index: int, sock: socket.soc
         health.add("partitions", engine.check)
         app = _bare_app(health, metrics)
         gc_tuning.limit_collections(_OBJECTS_AT_MOST)
-        return _explained(
-            await process.run(app, sock, [engine, engine.definitions, Parent(), IdleCollector()], settings=settings)
-        )
+        components: list[process.Component] = [
+            engine, engine.definitions, engine.audiences, Parent(), IdleCollector()
+        ]  # fmt: skip
+        return _explained(await process.run(app, sock, components, settings=settings))
 
 
 async def serve(settings: StageEngineSettings) -> process.Failed | None:

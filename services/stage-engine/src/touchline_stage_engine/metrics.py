@@ -192,6 +192,17 @@ ANALYSIS_SECONDS = Histogram(
     ("analysis",),
 )
 
+AUDIENCE_CHANGES = Counter(
+    "touchline_audience_changes",
+    "Customers who entered or left an audience.",
+    "For dashboards. A sudden increase: an audience was changed, created or deleted (see the audit log).",
+    ("change",),
+)
+AUDIENCE_READ_SECONDS = Histogram(
+    "touchline_audience_read_seconds",
+    "Time of one read that compares up to 1,000 customers with an audience.",
+    "Rising: PostgreSQL is slow, or a filter is expensive. Members follow later; folding does not wait for it.",
+)
 ALL = (
     TOUCHPOINTS_FOLDED,
     TOUCHPOINTS_DUPLICATE,
@@ -227,4 +238,6 @@ ALL = (
     SUMMARY_SECONDS,
     SUMMARIES_WRITTEN,
     ANALYSIS_SECONDS,
+    AUDIENCE_CHANGES,
+    AUDIENCE_READ_SECONDS,
 )

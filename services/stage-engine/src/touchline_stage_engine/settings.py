@@ -56,6 +56,12 @@ class StageEngineSettings(ServiceSettings):
         "/v1/identity-conflicts. Every different key counts as one: known customers, addresses, anonymous ids and "
         "external ids.",
     )
+    audience_seconds: float = Field(
+        default=2.0,
+        ge=0.05,
+        le=3600,
+        description="Seconds between two evaluations of the audiences for customers who have changed.",
+    )
     publish_token: SecretStr = Field(
         default=SecretStr(""), description="API token with which `publish` and `diff` ask the engine at `--url`."
     )

@@ -8,10 +8,11 @@ import orjson
 from touchline_schemas import topics
 from touchline_schemas.cloudevents import Headers
 from touchline_schemas.events import dead_letters
-from touchline_schemas.ids import FACT_NAMESPACE, fact_name
+from touchline_schemas.ids import FACT_NAMESPACE, audience_change_id, fact_name
 from touchline_schemas.times import micros_to_wire
 from uuid_utils import UUID, uuid5, uuid7
 
+from touchline_stage_engine.application.audiences.values import Described, Membership
 from touchline_stage_engine.core.folding.corrections import Numbered, Published
 from touchline_stage_engine.core.folding.facts import Move, Stall
 
@@ -21,12 +22,13 @@ MAX_DEAD_LETTER_KEY = 16_384
 """Bytes of a dead letter's key that are kept."""
 
 # Numbers in the outbox's column `topic`: fixed for as long as there are rows.
-STAGE_CHANGES, CUSTOMER_STAGES, IDENTITY, DEAD_LETTERS = 1, 2, 3, 4
+STAGE_CHANGES, CUSTOMER_STAGES, IDENTITY, DEAD_LETTERS, AUDIENCE_CHANGES = 1, 2, 3, 4, 5
 TOPIC_OF = {
     STAGE_CHANGES: topics.STAGE_CHANGES,
     CUSTOMER_STAGES: topics.CUSTOMER_STAGES,
     IDENTITY: topics.IDENTITY,
     DEAD_LETTERS: topics.DEAD_LETTERS,
+    AUDIENCE_CHANGES: topics.AUDIENCE_CHANGES,
 }
 
 
@@ -224,6 +226,28 @@ class RecordBuilder:
         ce_id = fact_id_text(customer_id, "", incarnation, 0, self.era)
         about = About(ce_id, "touchline.customer-erased", time, key)
         return Outgoing(STAGE_CHANGES, self.partition, key, about, orjson.dumps(data))
+
+    def audience_change(self, audience: Described, changed: Membership, kind: str, occurred_at: int) -> Outgoing:
+        """That a customer entered an audience or left it."""
+        time, key = micros_to_wire(occurred_at), changed.customer_id.encode()
+        data = {
+            "audience": audience.name,
+            "audience_incarnation": audience.incarnation,
+            "audience_version": audience.version,
+            "customer_id": changed.customer_id,
+            "incarnation": changed.incarnation,
+            "change_no": changed.change_no,
+            "occurred_at": time,
+            "decided_at": self.decided_at,
+            "reason": {"kind": kind},
+        }
+        if self.era:
+            data["era"] = self.era
+        ce_id = audience_change_id(
+            audience.name, audience.incarnation, changed.customer_id, changed.incarnation, changed.change_no, self.era
+        )
+        type_ = "touchline.audience-entered" if changed.member else "touchline.audience-left"
+        return Outgoing(AUDIENCE_CHANGES, self.partition, key, About(str(ce_id), type_, time, key), orjson.dumps(data))
 
     def dead_letter(
         self,

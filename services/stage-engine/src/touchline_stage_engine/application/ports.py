@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from touchline_runtime.audit.entry import AuditEntry
 
+from touchline_stage_engine.application.audiences.ports import AudienceTable
 from touchline_stage_engine.application.batches.changes import Changes
 from touchline_stage_engine.application.batches.customers import Customer
 from touchline_stage_engine.application.batches.folding import Checkpoint, CheckpointStates
@@ -197,6 +198,8 @@ class PartitionTables(Protocol):
     def links(self) -> LinkTable: ...
     @property
     def erasures(self) -> ErasureTable: ...
+    @property
+    def audiences(self) -> AudienceTable: ...
 
     async def write(self, changes: Changes, names: Sequence[str], now: int) -> None:
         """Write everything that was folded, except the touchpoints; last in a transaction.

@@ -13,6 +13,7 @@ from touchline_runtime.kafka.shutdown import unless_stopping
 from touchline_runtime.process.repeated_faults import FaultLog
 
 from touchline_stage_engine import metrics as declared
+from touchline_stage_engine.application.audiences.in_force import AudiencesInForce
 from touchline_stage_engine.application.definitions import DefinitionsInForce
 from touchline_stage_engine.application.errors import Interrupted, PermanentFaultError
 from touchline_stage_engine.application.partitions.batch_metrics import begin_at_zero
@@ -66,6 +67,11 @@ class Engine:
     def definitions(self) -> DefinitionsInForce:
         """The definitions that it folds by: a component of the same process."""
         return self._context.definitions
+
+    @property
+    def audiences(self) -> AudiencesInForce:
+        """The audiences that it evaluates: a component of the same process."""
+        return self._context.audiences
 
     def published_through(self) -> dict[int, int]:
         """Owned partition → the id of the last outbox record that is known to be published."""

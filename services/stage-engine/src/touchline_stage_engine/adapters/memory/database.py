@@ -7,9 +7,11 @@ snapshot of a transaction copies only the dictionaries.
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from touchline_stage_engine.application.audiences.values import Membership, Progress
 from touchline_stage_engine.application.batches.touchpoint_outcomes import NotedOutcome
 from touchline_stage_engine.application.outbox_records import Outgoing
 from touchline_stage_engine.application.values import ErasureReceipt, ErasureRecord, Position
+from touchline_stage_engine.core.audiences.audience import Audience
 from touchline_stage_engine.core.identity.links import Conflict
 from touchline_stage_engine.core.touchpoint import Order
 
@@ -44,6 +46,12 @@ class MemoryDatabase:
     receipts: dict[tuple[str, bytes], ErasureReceipt] = field(default_factory=dict)
     outbox: dict[tuple[int, int], Outgoing] = field(default_factory=dict)
     """(partition, id) → record."""
+    audiences: dict[int, Audience] = field(default_factory=dict)
+    """Id → audience."""
+    audience_members: dict[tuple[int, int, str], Membership] = field(default_factory=dict)
+    """(partition, audience id, customer) → member or former member."""
+    audience_progress: dict[tuple[int, int], tuple[Progress, int]] = field(default_factory=dict)
+    """(partition, audience id) → how far it is evaluated, and the number of members."""
     catch_ups: dict[int, int] = field(default_factory=dict)
     """Partition → flushed instant."""
 

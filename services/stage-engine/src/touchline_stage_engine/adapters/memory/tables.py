@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from touchline_stage_engine.adapters.memory.audiences import MemoryAudiences
 from touchline_stage_engine.adapters.memory.database import MemoryDatabase, Row
 from touchline_stage_engine.adapters.memory.touchpoints import MemoryTouchpoints
 from touchline_stage_engine.application.batches.changes import (
@@ -239,6 +240,10 @@ class MemoryErasures:
             for row_key in rows:
                 del table[row_key]
             removed[name] = len(rows)
+        memberships = [row_key for row_key in database.audience_members if row_key[0::2] == (self._partition, key)]
+        for row_key in memberships:
+            del database.audience_members[row_key]
+        removed["audience_members"] = len(memberships)
         removed["shared_keys"] = int(database.shared_keys.pop(key, None) is not None)
         removed["customers"] = int(database.customers.pop((self._partition, key), None) is not None)
         return removed
@@ -268,6 +273,7 @@ class MemoryTables:
         self.history = MemoryHistory(database)
         self.links = MemoryLinks(database, partition)
         self.erasures = MemoryErasures(database, partition)
+        self.audiences = MemoryAudiences(database, partition)
 
     async def write(self, changes: Changes, names: Sequence[str], now: int) -> None:
         database, partition = self._database, self._row_key[2]

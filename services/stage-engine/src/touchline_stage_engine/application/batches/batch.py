@@ -24,6 +24,7 @@ from touchline_stage_engine.application.identities.messages import (
     read_messages,
     transferred_arrivals,
 )
+from touchline_stage_engine.application.outbox_records import RecordBuilder
 from touchline_stage_engine.application.ports import PartitionTables
 from touchline_stage_engine.core.decoding import Arrival, Poison, decode
 
@@ -63,6 +64,11 @@ class Batch:
     def changes(self) -> Changes:
         """What is to be written."""
         return self._changes
+
+    @property
+    def builder(self) -> RecordBuilder:
+        """Builds the records that are to be published."""
+        return self._folding.builder
 
     @property
     def used(self) -> Iterable[str]:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import structlog
 
+from touchline_stage_engine.application.audiences.changes import forget_customer
 from touchline_stage_engine.application.batches.customers import Customer
 from touchline_stage_engine.application.batches.folding import Folding
 from touchline_stage_engine.application.batches.refolding import Work, refold_all
@@ -77,6 +78,7 @@ class Erasures:
                 changes.outbox.append(builder.no_stage(key, name))
         for name in customer.unread:
             changes.outbox.append(builder.no_stage(key, name))
+        await forget_customer(tables, builder, changes.outbox, key, erased_at, now)
         changes.outbox.append(builder.erased(key, customer.incarnation, erased_at))
         removed = await tables.erasures.delete_customer(key, erased_at)
         if receipt is not None:

@@ -11,6 +11,8 @@ from touchline_runtime.metrics import Metrics
 from touchline_runtime.process.repeated_faults import FaultLog
 from touchline_runtime.tracing import Tracing
 
+from touchline_stage_engine.application.audiences.in_force import AudiencesInForce
+from touchline_stage_engine.application.audiences.ports import AudienceCandidates
 from touchline_stage_engine.application.batches.customers import CacheBudget
 from touchline_stage_engine.application.definitions import Catalogue, DefinitionsInForce
 from touchline_stage_engine.application.partitions.catch_up import CatchUp
@@ -55,6 +57,7 @@ class WorkerContext:
         outbox_publisher: makes the publisher of a lease's partition.
         turns: limits large batches in progress: one is folded while the database works for the other; more would only
             take memory. Small batches do not wait.
+        audience_candidates: None: no audience is evaluated.
     """
 
     settings: StageEngineSettings
@@ -67,6 +70,8 @@ class WorkerContext:
     catch_up: CatchUp
     cache_budget: CacheBudget
     tracing: Tracing | None = None
+    audiences: AudiencesInForce = field(default_factory=AudiencesInForce)
+    audience_candidates: AudienceCandidates | None = None
     freshness: Freshness = field(default_factory=Freshness)
     faults: PartitionFaults = field(default_factory=PartitionFaults)
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_BATCHES_AT_ONCE))

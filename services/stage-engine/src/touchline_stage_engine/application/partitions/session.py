@@ -10,6 +10,7 @@ from typing import Literal
 import structlog
 
 from touchline_stage_engine import metrics as declared
+from touchline_stage_engine.application.audiences.evaluation import AudienceEvaluation
 from touchline_stage_engine.application.batches.batch import Batch
 from touchline_stage_engine.application.errors import Interrupted
 from touchline_stage_engine.application.partitions.catch_up import Flush
@@ -27,7 +28,7 @@ from touchline_stage_engine.core.decoding import Poison
 log = structlog.get_logger(__name__)
 
 _POLL_SECONDS = 0.2
-_POLL_SECONDS_IN_REBUILD = 0.01
+_POLL_SECONDS_WHEN_BUSY = 0.01
 _LARGE = 1000
 """Touchpoints beyond which a batch is large: large batches take turns, small ones are spaced out."""
 _SMALL_BATCH_INTERVAL = 0.06
@@ -57,6 +58,11 @@ class PartitionSession:
         self._writer = PartitionWriter(context, partition, lease, publisher)
         self._timers = Timers(context, self._writer, stop)
         self._rebuild = Rebuild(context, self._writer)
+        self.audiences: AudienceEvaluation | None = None
+        """None: no audience is evaluated."""
+        if context.audience_candidates is not None:
+            self.audiences = AudienceEvaluation(context, self._writer, context.audience_candidates)
+            self._writer.on_committed = self.audiences.note
         self._isolation = Isolation(partition, self._fold, self._reject, self._writer.reset)
         self._polled: Records | None = None
         self._flush = Flush(context.catch_up, partition)
@@ -91,10 +97,16 @@ class PartitionSession:
             Interrupted: see application/errors.py.
         """
         await self.start()
-        while not self._stop.is_set():
-            began = time.monotonic()
-            if await self.step() == "small":
-                await asyncio.sleep(max(0.0, began + _SMALL_BATCH_INTERVAL - time.monotonic()))
+        evaluating = None if self.audiences is None else asyncio.create_task(self.audiences.run())
+        try:
+            while not self._stop.is_set():
+                began = time.monotonic()
+                if await self.step() == "small":
+                    await asyncio.sleep(max(0.0, began + _SMALL_BATCH_INTERVAL - time.monotonic()))
+        finally:
+            if evaluating is not None:
+                evaluating.cancel()
+                await asyncio.gather(evaluating, return_exceptions=True)
 
     async def start(self) -> None:
         """Before the first step: note what a changed setting or definition leaves to do."""
@@ -128,6 +140,8 @@ class PartitionSession:
             await self._timers.fire(caught_up_at)
             if self._rebuild.pending and await self._rebuild.step(caught_up_at):
                 self._timers_checked_at = 0  # the next step needs no newer clock reading
+        if self.audiences is not None:
+            await self.audiences.step()
         if time.monotonic() >= self._trim_at:
             await self._trim_outcomes()
         self._writer.renew_definitions_if_due()
@@ -137,7 +151,8 @@ class PartitionSession:
 
     async def _poll(self) -> Records | None:
         consumer, limit = self._context.consumer, self._context.settings.batch_records
-        seconds = _POLL_SECONDS_IN_REBUILD if self._rebuild.pending else _POLL_SECONDS
+        busy = self._rebuild.pending or (self.audiences is not None and self.audiences.pending)
+        seconds = _POLL_SECONDS_WHEN_BUSY if busy else _POLL_SECONDS
         records = await consumer.poll(self._partition, limit, seconds, self._stop)
         if records is not None and len(records.touchpoints) <= _LARGE:
             more = await consumer.poll(self._partition, limit, _FRESH_SECONDS, self._stop)

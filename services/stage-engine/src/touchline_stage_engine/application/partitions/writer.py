@@ -1,7 +1,7 @@
 """The state of one partition in memory, and the commit of batches that changes it together with the database."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 from touchline_schemas.times import micros_to_wire
@@ -29,6 +29,7 @@ class PartitionWriter:
         next_wake: the earliest timer that may be due (microseconds); None: none.
         shared_keys: keys that too many customers name.
         committed_at: the last commit, on the monotonic clock.
+        on_committed: called with the customers of each committed batch.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class PartitionWriter:
         self.next_wake: int | None = 0
         self.shared_keys: set[str] = set()
         self.committed_at = time.monotonic()
+        self.on_committed: Callable[[Iterable[str]], None] = lambda _: None
 
     def reset(self) -> None:
         """Discard what a failed batch has left in memory."""
@@ -144,6 +146,7 @@ class PartitionWriter:
             (self.shared_keys.discard if number is None else self.shared_keys.add)(key)
         self.cache.trim(batch.used)
         count(self._context.metrics, changes)
+        self.on_committed(changes.customers)
         if changes.rebuilds:
             position.rebuilds += changes.rebuilds
             self._renew_definitions()

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from touchline_stage_engine.application.queries.values import (
     AnalysisFilter,
-    CustomerFilter,
     Page,
     RunningLifecycle,
     StageChangeEvent,
@@ -18,6 +17,7 @@ from touchline_stage_engine.application.queries.values import (
 from touchline_stage_engine.core.analysis.cohorts import Cohort
 from touchline_stage_engine.core.analysis.motive import MotiveAnalysis
 from touchline_stage_engine.core.analysis.survival import Curve
+from touchline_stage_engine.core.audiences.customer_filter import CustomerFilter
 from touchline_stage_engine.core.definitions.model import Definition
 
 

@@ -41,37 +41,6 @@ class RunningLifecycle(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CustomerFilter:
-    """Filters of the customer list; None means no filter.
-
-    A customer is at risk who is stalled, or whose last move was backward at or after ``slipped_since``.
-    """
-
-    q: str | None = None
-    lifecycle: str | None = None
-    stage: str | None = None
-    stalled: bool | None = None
-    at_risk: bool | None = None
-    entered_since: int | None = None
-    entered_before: int | None = None
-    min_value: float | None = None
-    max_value: float | None = None
-    seen_since: int | None = None
-    seen_before: int | None = None
-    first_channel: str | None = None
-    first_source: str | None = None
-    trait: str | None = None
-    trait_value: str | None = None
-    slipped_since: int = 0
-
-    @property
-    def asks_for_stages(self) -> bool:
-        """Whether a filter refers to stages."""
-        filters = (self.lifecycle, self.stage, self.stalled, self.at_risk, self.entered_since, self.entered_before)
-        return any(value is not None for value in filters)
-
-
-@dataclass(frozen=True)
 class AnalysisFilter:
     """A span of event time, and the channel and source of a customer's first touchpoint; None means no filter."""
 

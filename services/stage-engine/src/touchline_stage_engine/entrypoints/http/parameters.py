@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import AfterValidator, AwareDatetime
 from touchline_runtime.http.problems import Problem
+from touchline_schemas.definitions.durations import parse_duration
 from touchline_schemas.identity import customer_key
 from touchline_schemas.times import to_micros
 
@@ -32,6 +33,24 @@ CustomerId = Annotated[
 ]
 LifecycleName = Annotated[str, Path(description="name of a lifecycle", examples=["service-cycle"])]
 DEFAULT = DEFAULT_LIMIT
+
+
+def span_or_none(text: str | None) -> int | None:
+    """Microseconds of an optional span."""
+    return None if text is None else parse_duration(text)
+
+
+def _checked_span(text: str | None) -> str | None:
+    if span_or_none(text) == 0:
+        raise ValueError("write a span longer than zero")
+    return text
+
+
+Span = Annotated[
+    str | None,
+    Query(max_length=40, description="a span that ends now: 14d, 12h, or ISO 8601 such as P14D"),
+    AfterValidator(_checked_span),
+]
 
 
 def storable(text: str, what: str) -> str:

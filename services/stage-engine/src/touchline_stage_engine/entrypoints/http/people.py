@@ -17,7 +17,7 @@ from touchline_stage_engine.application.queries.ports import (
     LifecycleQueries,
     OverviewQueries,
 )
-from touchline_stage_engine.application.queries.values import CustomerFilter
+from touchline_stage_engine.core.audiences.customer_filter import SLIPPED_WITHIN, CustomerFilter
 from touchline_stage_engine.entrypoints.http.analysis_answers import COMPUTING
 from touchline_stage_engine.entrypoints.http.answers import Page, problems
 from touchline_stage_engine.entrypoints.http.parameters import (
@@ -26,9 +26,11 @@ from touchline_stage_engine.entrypoints.http.parameters import (
     CustomerId,
     Limit,
     Since,
+    Span,
     Until,
     customer,
     micros_or_none,
+    span_or_none,
     storable,
 )
 from touchline_stage_engine.entrypoints.http.people_answers import (
@@ -39,7 +41,7 @@ from touchline_stage_engine.entrypoints.http.people_answers import (
     RecentFact,
 )
 
-SLIPPED_WITHIN = timedelta(days=90)
+_SLIPPED = timedelta(microseconds=SLIPPED_WITHIN)
 ACTIVE_WITHIN = timedelta(days=7)
 Text = Annotated[str | None, Query(max_length=400)]
 Instant = Annotated[AwareDatetime | None, Query(description="RFC 3339")]
@@ -76,8 +78,9 @@ def people_router(
         summary="Customers: search, filter, sort, page",
         description="`q`: words that begin an id, an alias, an e-mail address, an external id or a word of the name. "
         "Stage filters hold together in one lifecycle: the one named, else any. `at_risk`: stalled, or the last move "
-        "was backward in the last 90 days. `trait`: `name:value`, of what `identified` touchpoints say. New "
-        "touchpoints show after a few seconds.",
+        "was backward in the last 90 days. `trait`: `name:value`, of what `identified` touchpoints say. "
+        "`in_stage_for` and `not_seen_for`: at least this long; `entered_within` and `seen_within`: less than this "
+        "long ago. Audiences are saved filters of the same fields. New touchpoints show after a few seconds.",
         responses=problems(not_found="a parameter holds control characters"),
         response_model=Customers,
     )
@@ -89,10 +92,14 @@ def people_router(
         at_risk: bool | None = None,
         entered_since: Instant = None,
         entered_before: Instant = None,
+        entered_within: Span = None,
+        in_stage_for: Span = None,
         min_value: Annotated[float | None, Query(allow_inf_nan=False)] = None,
         max_value: Annotated[float | None, Query(allow_inf_nan=False)] = None,
         seen_since: Instant = None,
         seen_before: Instant = None,
+        seen_within: Span = None,
+        not_seen_for: Span = None,
         first_channel: Text = None,
         first_source: Text = None,
         trait: Annotated[str | None, Query(max_length=400, pattern=r"^[^:]+:.*$", description="name:value")] = None,
@@ -116,15 +123,19 @@ def people_router(
             at_risk=at_risk,
             entered_since=micros_or_none(entered_since),
             entered_before=micros_or_none(entered_before),
+            entered_within=span_or_none(entered_within),
+            in_stage_for=span_or_none(in_stage_for),
             min_value=min_value,
             max_value=max_value,
             seen_since=micros_or_none(seen_since),
             seen_before=micros_or_none(seen_before),
+            seen_within=span_or_none(seen_within),
+            not_seen_for=span_or_none(not_seen_for),
             first_channel=_storable_or_none(first_channel, "channel"),
             first_source=_storable_or_none(first_source, "source"),
             trait=_storable_or_none(name or None, "trait"),
             trait_value=storable(value, "trait"),
-            slipped_since=to_micros(datetime.now(UTC) - SLIPPED_WITHIN),
+            now=time.time_ns() // 1000,
         )
         page, total, exact = await customers.listed(
             wanted, sort, None if order is None else order == "desc", limit, cursor
@@ -152,7 +163,7 @@ def people_router(
                 to_micros(end),
                 to_micros(now),
                 to_micros(now - ACTIVE_WITHIN),
-                to_micros(now - SLIPPED_WITHIN),
+                to_micros(now - _SLIPPED),
             )
 
         # "Until now" is rounded to the minute, so that all requests share one answer.

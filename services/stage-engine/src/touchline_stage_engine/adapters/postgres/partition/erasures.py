@@ -43,6 +43,7 @@ ERASE = {
     "customer_summaries": "DELETE FROM customer_summaries WHERE customer_id = $1",
     "customer_terms": "DELETE FROM customer_terms WHERE customer_id = $1",
     "simulated_changes": "DELETE FROM simulated_changes WHERE customer_id = $1",
+    "audience_members": "DELETE FROM audience_members WHERE customer_id = $1",
     "copies": "DELETE FROM copies WHERE customer_id = $1",
     "history": "DELETE FROM history WHERE customer_id = $1",
     "checkpoints": "DELETE FROM checkpoints WHERE customer_id = $1",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import asyncpg
 
+from touchline_stage_engine.adapters.postgres.audiences.members import PostgresAudiences
 from touchline_stage_engine.adapters.postgres.partition.customers import PostgresCustomers
 from touchline_stage_engine.adapters.postgres.partition.erasures import PostgresErasures
 from touchline_stage_engine.adapters.postgres.partition.history import PostgresHistory
@@ -43,6 +44,7 @@ class PostgresTables:
         self.history = PostgresHistory(connection)
         self.links = PostgresLinks(connection, key.partition)
         self.erasures = PostgresErasures(connection, key.partition)
+        self.audiences = PostgresAudiences(connection, key.partition)
 
     async def write(self, changes: Changes, names: Sequence[str], now: int) -> None:
         await self._count_up(changes)
