@@ -35,6 +35,7 @@ MAY_USE = {"touchline_schemas", "touchline_runtime", "touchline_partitions"}
 
 PURE_RUNTIME = (
     "touchline_runtime.config.secrets",
+    "touchline_runtime.console_tokens.names",
     "touchline_runtime.errors",
     "touchline_runtime.http.credentials",
     "touchline_runtime.publishing.differences",

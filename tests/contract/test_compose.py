@@ -28,12 +28,14 @@ from tests.support.waiting import wait_for
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "deploy/compose.yaml"
 COMPOSE: dict[str, Any] = YAML(typ="safe", pure=True).load(FILE.read_text())
+WITH_OIDC = ROOT / "deploy/compose.oidc.yaml"
 PARTS = ("default", "mounted", "final")
 OURS = {name: service for name, service in COMPOSE["services"].items() if "build" in service}
 
 
-def test_it_follows_the_compose_specification() -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE)]
+@pytest.mark.parametrize("file", [FILE, WITH_OIDC], ids=lambda file: file.name)
+def test_it_follows_the_compose_specification(file: Path) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(file)]
     checked = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -42,6 +44,17 @@ def test_every_variable_of_a_service_exists() -> None:
     named = {name for service in OURS.values() for name in service["environment"] if name.startswith("TOUCHLINE_")}
     assert named
     assert named - known_variables() == set()
+
+
+def test_sign_in_by_openid_connect_is_added_to_our_services_and_the_key_to_the_console_alone() -> None:
+    services = YAML(typ="safe", pure=True).load(WITH_OIDC.read_text())["services"]
+    assert services.keys() == OURS.keys()
+    assert {name for service in services.values() for name in service["environment"]} <= known_variables()
+    private = {"TOUCHLINE_CONSOLE_KEY", "TOUCHLINE_OIDC_CLIENT_SECRET"}
+    for name, service in services.items():
+        environment = {key: str(value) for key, value in service["environment"].items()}
+        assert private & environment.keys() == (private if name == "console" else set())
+        assert all(f"${{{key}:?" in environment[key] for key in private & environment.keys())
 
 
 def test_every_variable_that_is_asked_for_is_in_the_example_and_no_secret_has_a_default() -> None:

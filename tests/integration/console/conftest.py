@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 from touchline_devstack.stack import Stack
 
 from tests.support.console.look import Look
+from tests.support.console.oidc_world import OidcWorld
 from tests.support.console.world import ConsoleWorld
 
 # On a busy machine a page may take long; a test that passes does not wait for it.
@@ -53,3 +54,15 @@ def world(stack: Stack, browser: Browser, tmp_path_factory: pytest.TempPathFacto
 def look(browser: Browser, world: ConsoleWorld) -> Look:
     """Opens pages of the console."""
     return Look(browser, world.console)
+
+
+@pytest.fixture(scope="package")
+def oidc(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OidcWorld]:
+    """An identity provider, a notifier and a console."""
+    name = f"test_oidc_{secrets.token_hex(4)}"
+    url = stack.create_database(name)
+    try:
+        with OidcWorld.open(stack, url, f"t{secrets.token_hex(5)}", tmp_path_factory.mktemp("oidc")) as opened:
+            yield opened
+    finally:
+        stack.drop_database(name)

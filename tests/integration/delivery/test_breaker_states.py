@@ -9,9 +9,9 @@ from typing import get_args
 
 import asyncpg
 import pytest
+from touchline_console.application.access.sessions import ANYONE
 from touchline_console.application.navigation import Navigation
 from touchline_console.application.parts import Part
-from touchline_console.application.sessions import ANYONE
 from touchline_console.core.health import health
 from touchline_console.entrypoints.http.rendering import Renderer, StaticFiles
 from touchline_notifier import metrics as declared

@@ -76,6 +76,28 @@ key: {{ .Values.database.urlSecret.key }}
       {{- include "touchline.databaseSecret" .root | nindent 6 }}
 {{- end -}}
 
+{{/* Sign-in by OpenID Connect: what the console needs, and the public key for the others. */}}
+{{- define "touchline.oidcEnv" -}}
+{{- $oidc := .root.Values.oidc -}}
+{{- if eq .component "console" -}}
+- {name: TOUCHLINE_CONSOLE_URL, value: {{ required "oidc.consoleUrl is needed with oidc.issuer" $oidc.consoleUrl | quote }}}
+- {name: TOUCHLINE_OIDC_ISSUER, value: {{ $oidc.issuer | quote }}}
+- {name: TOUCHLINE_OIDC_CLIENT_ID, value: {{ required "oidc.clientId is needed with oidc.issuer" $oidc.clientId | quote }}}
+- {name: TOUCHLINE_OIDC_ROLES, value: {{ required "oidc.roles is needed with oidc.issuer" $oidc.roles | quote }}}
+- {name: TOUCHLINE_OIDC_ROLES_CLAIM, value: {{ $oidc.rolesClaim | quote }}}
+- {name: TOUCHLINE_OIDC_NAME_CLAIM, value: {{ $oidc.nameClaim | quote }}}
+- {name: TOUCHLINE_OIDC_SCOPES, value: {{ $oidc.scopes | quote }}}
+- {name: TOUCHLINE_OIDC_TITLE, value: {{ $oidc.title | quote }}}
+{{- $secret := required "oidc.secret is needed with oidc.issuer" $oidc.secret }}
+- name: TOUCHLINE_OIDC_CLIENT_SECRET
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: client-secret}}
+- name: TOUCHLINE_CONSOLE_KEY
+  valueFrom: {secretKeyRef: {name: {{ $secret | quote }}, key: console-key}}
+{{- else -}}
+- {name: TOUCHLINE_CONSOLE_PUBLIC_KEYS, value: {{ required "oidc.publicKeys is needed with oidc.issuer" $oidc.publicKeys | quote }}}
+{{- end -}}
+{{- end -}}
+
 {{- define "touchline.caVolume" -}}
 {{- if .Values.strimzi.enabled -}}
 {name: ca, secret: {secretName: {{ .Release.Name }}-cluster-ca-cert, items: [{key: ca.crt, path: ca.crt}]}}

@@ -1,6 +1,7 @@
 """The ingest service's settings, on top of what all services share."""
 
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 from touchline_runtime.config.settings import PUBLIC_URL, ServiceSettings
@@ -11,6 +12,8 @@ from touchline_ingest.core.touchpoints.limits import Limits
 
 class IngestSettings(ServiceSettings):
     """Environment variables ``TOUCHLINE_…`` of ``touchline-ingest``."""
+
+    service: ClassVar[str] = "ingest"
 
     http_port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
     sources_file: Path | None = Field(

@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, SecretStr
 from touchline_runtime.config.settings import PUBLIC_URL, ServiceSettings
@@ -10,6 +11,8 @@ from touchline_runtime.database.pools import schema_of
 
 class NotifierSettings(ServiceSettings):
     """What the notifier needs beyond what all services share."""
+
+    service: ClassVar[str] = "notifier"
 
     http_port: int = Field(default=8082, ge=0, le=65535, description="Port to listen on.")
     plays_dir: Path | None = Field(

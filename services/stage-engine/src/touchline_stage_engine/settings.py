@@ -2,6 +2,7 @@
 
 import socket
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field, SecretStr
 from touchline_runtime.config.settings import ServiceSettings
@@ -14,6 +15,8 @@ SCHEMA = "stage_engine"
 
 class StageEngineSettings(ServiceSettings):
     """Settings of the stage engine."""
+
+    service: ClassVar[str] = "engine"
 
     http_port: int = Field(default=8081, ge=0, le=65535, description="Port to listen on.")
     lifecycles: str = Field(

@@ -35,6 +35,8 @@ class ServiceSettings(BaseSettings):
 
     secret_lists: ClassVar[frozenset[str]] = frozenset(("unsubscribe_secret",))
     """Fields that hold several secrets, comma-separated."""
+    service: ClassVar[str] = ""
+    """Whom the console's tokens are for; empty in what accepts none."""
 
     model_config = SettingsConfigDict(env_prefix="TOUCHLINE_", env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -130,6 +132,12 @@ class ServiceSettings(BaseSettings):
         description="YAML file of tokens with roles: `tokens: [{name: ada, role: viewer, token_sha256: <hex>}]`; "
         "viewer, editor or operator. Read again when it changes.",
     )
+    console_public_keys: str = Field(
+        default="",
+        description="Public keys of the console, comma-separated, one of which must have signed what it asks for "
+        "people who signed in by OpenID Connect. `touchline-console new-key` prints a key pair. Default: it may not "
+        "ask for people.",
+    )
     topic_prefix: str = Field(
         default="touchline", pattern=r"^[A-Za-z0-9_-]+$", description="First part of topic names."
     )
@@ -220,6 +228,15 @@ class ServiceSettings(BaseSettings):
                 raise ValueError(str(error)) from None
         return value
 
+    @field_validator("console_public_keys")
+    @classmethod
+    def _usable_public_keys(cls, value: str) -> str:
+        if value:
+            from touchline_runtime.console_tokens.keys import parse_public_keys
+
+            parse_public_keys(value)
+        return value
+
     @model_validator(mode="after")
     def _guarded_beyond_loopback(self) -> Self:
         if not is_loopback(self.http_host) and not self.has_credentials():
@@ -231,14 +248,19 @@ class ServiceSettings(BaseSettings):
 
     def has_credentials(self) -> bool:
         """Whether every request needs credentials. Services with other credentials override it."""
-        return bool(self.api_tokens.get_secret_value()) or self.tokens_file is not None
+        accepts_people = bool(self.service) and bool(self.console_public_keys)
+        return bool(self.api_tokens.get_secret_value()) or self.tokens_file is not None or accepts_people
 
     def access(self) -> "Access":
         """The tokens in force."""
+        from touchline_runtime.console_tokens.keys import parse_public_keys
+        from touchline_runtime.console_tokens.tokens import ConsoleVerifier
         from touchline_runtime.http.auth import Access
 
         tokens = Tokens(parse_api_tokens(self.api_tokens.get_secret_value()), self.tokens_file)
-        return Access(tokens, local=is_loopback(self.http_host))
+        keys = parse_public_keys(self.console_public_keys) if self.service else ()
+        console = ConsoleVerifier(keys, self.service) if keys else None
+        return Access(tokens, local=is_loopback(self.http_host), console=console)
 
     def own_public_url(self) -> str:
         """The public address of this service, without a slash at its end; empty when none is set."""

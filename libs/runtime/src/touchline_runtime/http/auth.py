@@ -11,9 +11,10 @@ from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.requests import HTTPConnection, Request
 
+from touchline_runtime.console_tokens.tokens import ConsoleTokenError, ConsoleVerifier
 from touchline_runtime.http.credentials import presented_token
 from touchline_runtime.http.problems import Problem
-from touchline_runtime.http.tokens import Role, Token, Tokens, TokenSet
+from touchline_runtime.http.tokens import PERSON_PREFIX, Role, Token, Tokens, TokenSet
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 """Methods that change nothing (RFC 9110 §9.2.1)."""
@@ -29,12 +30,16 @@ class Access:
 
     Args:
         tokens: those in force; a set of SHA-256 in hex is a set of operators.
-        local: only this machine reaches the port: without configured tokens every client is an operator. Otherwise,
-            without configured tokens, every request is rejected.
+        local: only this machine reaches the port: without configured credentials every client is an operator.
+            Otherwise, without configured credentials, every request is rejected.
+        console: checks the tokens that the console signs for people; None: none of them counts.
     """
 
-    def __init__(self, tokens: Tokens | Iterable[str] = (), *, local: bool = True) -> None:
+    def __init__(
+        self, tokens: Tokens | Iterable[str] = (), *, local: bool = True, console: ConsoleVerifier | None = None
+    ) -> None:
         self._local = local
+        self._console = console
         if not isinstance(tokens, Tokens):
             tokens = Tokens(Token(f"api-token-{number}", Role.OPERATOR, one) for number, one in enumerate(tokens, 1))
         self._tokens = tokens
@@ -45,12 +50,24 @@ class Access:
         return self._tokens.in_force
 
     def token_of(self, connection: HTTPConnection) -> Token | None:
-        """The configured token that a request presents; None when it presents none, or an unknown one."""
+        """The known token that a request presents; None when it presents none, or an unknown one."""
+        return self._found(connection)[0]
+
+    def _found(self, connection: HTTPConnection) -> tuple[Token | None, str]:
+        """The known token that a request presents; else why the one that looks like a console token is not known."""
         tokens = self.in_force
-        if not tokens:
-            return LOCAL if self._local else None
+        if not tokens and self._console is None:
+            return (LOCAL if self._local else None), ""
         presented = presented_token(connection.headers.get("authorization", ""))
-        return tokens.find(presented) if presented else None
+        if not presented:
+            return None, ""
+        found = tokens.find(presented)
+        if found is not None or self._console is None:
+            return found, ""
+        try:
+            return self._console.verify(presented), ""
+        except ConsoleTokenError as error:
+            return None, str(error) if presented.count(".") == 2 else ""
 
     def authenticate(self, connection: HTTPConnection) -> Token:
         """The token of a request.
@@ -58,10 +75,12 @@ class Access:
         Raises:
             Problem: 401.
         """
-        token = self.token_of(connection)
+        token, why = self._found(connection)
         if token is None:
             how = "send Authorization: Bearer TOKEN, or in a browser any user with the token as the password"
-            if not self.in_force:
+            if why:
+                how = why
+            elif not self.in_force:
                 how = "none is configured"
             raise Problem(
                 401,
@@ -96,7 +115,7 @@ class Access:
         if token.role < role:
             raise Problem(
                 403,
-                f"token {token.name!r} is a {token.role.label}, and this needs {_with_article(role)}",
+                f"{_whose(token)} is {_with_article(token.role)}, and this needs {_with_article(role)}",
                 type="role-too-low",
             )
         request.state.token = token
@@ -126,6 +145,10 @@ def include_guarded(
 def require_token(tokens: Access | Iterable[str], change: Role = Role.OPERATOR) -> Dependency:
     """A FastAPI dependency that asks for a token: a viewer's for GET, one of role ``change`` for everything else."""
     return (tokens if isinstance(tokens, Access) else Access(tokens)).by_method(change)
+
+
+def _whose(token: Token) -> str:
+    return token.name.removeprefix(PERSON_PREFIX) if token.name.startswith(PERSON_PREFIX) else f"token {token.name!r}"
 
 
 def _with_article(role: Role) -> str:

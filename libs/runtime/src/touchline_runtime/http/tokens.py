@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LOOK_EVERY = 1.0
 _FIELDS = {"name", "role", "token_sha256"}
+PERSON_PREFIX = "oidc:"
+"""How the names of people begin who signed in by OpenID Connect. No token may have such a name."""
 
 
 class Role(enum.IntEnum):
@@ -146,6 +148,8 @@ def parse_tokens_file(text: str, file: str) -> tuple[Token, ...]:
         name, role, digest = entry.get("name"), entry.get("role"), str(entry.get("token_sha256", "")).lower()
         if not isinstance(name, str) or not name.strip():
             wrong((*at, "name"), "is missing or empty", "write whose token it is; the audit log shows it")
+        elif name.strip().lower().startswith(PERSON_PREFIX):
+            wrong((*at, "name"), f"{name!r} begins like the people of OpenID Connect", "give the token another name")
         elif name in names:
             wrong((*at, "name"), f"{name!r} is used twice", "give each token a name of its own")
         if not isinstance(role, str) or role not in ROLES:

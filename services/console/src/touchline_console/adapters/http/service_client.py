@@ -1,6 +1,6 @@
 """One service's HTTP API. Transport errors and problem details become the errors of ``application.ports``."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from time import perf_counter
 from typing import Any
 
@@ -29,8 +29,8 @@ class ServiceClient:
             trust_env=False,
         )
 
-    def as_person(self, token: str | None) -> "PersonalClient":
-        """The service, asked with a person's token."""
+    def as_person(self, token: Callable[[], str | None]) -> "PersonalClient":
+        """The service, asked with a person's token. ``token`` gives one for each request."""
         return PersonalClient(self, token)
 
     async def close(self) -> None:
@@ -128,24 +128,24 @@ class ServiceClient:
 class PersonalClient:
     """The service, asked with one person's token."""
 
-    def __init__(self, client: ServiceClient, token: str | None) -> None:
+    def __init__(self, client: ServiceClient, token: Callable[[], str | None]) -> None:
         self.name = client.name
         self._client = client
         self._token = token
 
     async def get(self, path: str, **parameters: Any) -> Any:
         """The JSON of a GET. Parameters that are None or empty are left out."""
-        return await self._client.request("GET", path, self._token, parameters)
+        return await self._client.request("GET", path, self._token(), parameters)
 
     async def send(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, seconds: float | None = None
     ) -> Any:
         """The JSON of a request that changes or computes something."""
-        return await self._client.request(method, path, self._token, {}, body, seconds=seconds)
+        return await self._client.request(method, path, self._token(), {}, body, seconds=seconds)
 
     def events(self, path: str, **parameters: Any) -> AsyncIterator[tuple[str, Any]]:
         """Server-sent events as (event, data)."""
-        return self._client.stream(path, self._token, parameters)
+        return self._client.stream(path, self._token(), parameters)
 
 
 def _headers(token: str | None) -> dict[str, str]:

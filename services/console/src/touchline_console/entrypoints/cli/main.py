@@ -20,6 +20,18 @@ def serve(host: Host = None, port: Port = None) -> None:
     process.main(_serve(start(ConsoleSettings, "console", host, port)))
 
 
+@app.command("new-key")
+def new_key() -> None:
+    """Print a new key pair: the console signs with it for people who signed in by OpenID Connect.
+
+    The first line is a secret of the console. The second is for ingest, the stage engine and the notifier.
+    """
+    from touchline_runtime.console_tokens.keys import new_key, private_text, public_text
+
+    key = new_key()
+    typer.echo(f"TOUCHLINE_CONSOLE_KEY={private_text(key)}\nTOUCHLINE_CONSOLE_PUBLIC_KEYS={public_text(key)}")
+
+
 async def _serve(settings: ConsoleSettings) -> process.Failed | None:
     from touchline_console import bootstrap
 

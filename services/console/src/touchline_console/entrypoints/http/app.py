@@ -1,7 +1,5 @@
 """The application: pages, the live stream, static files, health and metrics."""
 
-from collections.abc import Callable
-
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
@@ -14,9 +12,7 @@ from touchline_runtime.process.health import Health
 
 from touchline_console.application.navigation import Navigation
 from touchline_console.application.parts import explain
-from touchline_console.application.ports import NotFound, Rejected, ServiceFault, Services, Unreachable
-from touchline_console.application.sessions import Person, Sessions
-from touchline_console.application.sign_in import TokenCheck
+from touchline_console.application.ports import NotFound, Rejected, ServiceFault, Unreachable
 from touchline_console.entrypoints.http import security
 from touchline_console.entrypoints.http.pages.audit import audit_router
 from touchline_console.entrypoints.http.pages.context import Pages
@@ -28,7 +24,7 @@ from touchline_console.entrypoints.http.pages.one_customer import one_customer_r
 from touchline_console.entrypoints.http.pages.overview import overview_router
 from touchline_console.entrypoints.http.pages.play_editor import play_editor_router
 from touchline_console.entrypoints.http.pages.plays import plays_router
-from touchline_console.entrypoints.http.pages.sign_in import sign_in_router
+from touchline_console.entrypoints.http.pages.sign_in import SignIn, sign_in_router
 from touchline_console.entrypoints.http.pages.sources import sources_router
 from touchline_console.entrypoints.http.rendering import Renderer, StaticFiles
 from touchline_console.metrics import SERVICE_FAILURES, SESSIONS, SIGN_INS
@@ -43,9 +39,7 @@ def console_app(
     *,
     version: str,
     currency: str,
-    sessions: Sessions,
-    services_for: Callable[[Person], Services],
-    tokens: TokenCheck,
+    sign_in: SignIn,
     metrics: Metrics,
     settings: ConsoleSettings,
 ) -> FastAPI:
@@ -60,7 +54,7 @@ def console_app(
         settings=settings,
         access=Access(),
     )
-    metrics.gauge(SESSIONS).set_function(lambda: len(sessions))
+    metrics.gauge(SESSIONS).set_function(lambda: len(sign_in.sessions))
     for result in ("accepted", "rejected"):
         metrics.counter(SIGN_INS).labels(result)
     for service in ("ingest", "engine", "notifier"):
@@ -83,8 +77,8 @@ def console_app(
     )
     for make in routers:
         app.include_router(make(pages))
-    app.include_router(sign_in_router(pages, sessions, tokens, services_for, metrics))
-    security.install(app, sessions, services_for, metrics, tokens)
+    app.include_router(sign_in_router(pages, sign_in, metrics))
+    security.install(app, sign_in, renderer, metrics)
     _problems(app, renderer)
     _static(app, static)
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=5)

@@ -15,8 +15,8 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 from touchline_runtime.exports.pages import TEMPLATES, pretty
 
+from touchline_console.application.access.sessions import ANYONE, Person
 from touchline_console.application.navigation import Navigation
-from touchline_console.application.sessions import ANYONE, Person
 from touchline_console.core import figures, formats, words
 from touchline_console.core.customer_story import touchpoint_text
 from touchline_console.core.sparkline import sparkline

@@ -11,13 +11,16 @@ from fastapi.responses import RedirectResponse
 from touchline_runtime.http.problems import Problem
 from touchline_runtime.metrics import Metrics
 
+from touchline_console.application.access.by_token import TokenCheck
+from touchline_console.application.access.sessions import ANYONE, Person, Sessions
+from touchline_console.application.parts import explain
 from touchline_console.application.ports import RequestRejected
-from touchline_console.application.sessions import ANYONE, Person, Sessions
-from touchline_console.application.sign_in import TokenCheck
 from touchline_console.core.roles import may
+from touchline_console.entrypoints.http.pages.sign_in import SignIn
+from touchline_console.entrypoints.http.rendering import Renderer
+from touchline_console.entrypoints.http.sign_in_cookie import COOKIE
 from touchline_console.metrics import PAGE_SECONDS
 
-COOKIE = "touchline_session"
 _OPEN_PATHS = ("/static/", "/healthz", "/readyz", "/metrics", "/sign-in", "/favicon.ico")
 
 
@@ -40,20 +43,18 @@ def needs(request: Request, role: str) -> None:
         raise Problem(403, f"this needs the role {role}; you are signed in as {person.role}", type="forbidden")
 
 
-def install(
-    app: FastAPI, sessions: Sessions, services_for: Callable[[Person], object], metrics: Metrics, tokens: TokenCheck
-) -> None:
+def install(app: FastAPI, sign_in: SignIn, renderer: Renderer, metrics: Metrics) -> None:
     """Sign-in, headers, and the time each page takes."""
 
     @app.middleware("http")
     async def guard(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         began = perf_counter()
-        person = _person(request, sessions, tokens)
+        person = _person(request, sign_in.sessions, sign_in.tokens)
         path = request.url.path
-        if person is None and tokens.configured and not path.startswith(_OPEN_PATHS):
+        if person is None and sign_in.required and not path.startswith(_OPEN_PATHS):
             return _to_sign_in(request)
         request.state.person = person or ANYONE
-        request.state.services = services_for(request.state.person)
+        request.state.services = sign_in.services_for(request.state.person)
         response = await call_next(request)
         if not path.startswith(("/docs", "/static/")):
             response.headers.setdefault("Cache-Control", "no-store")
@@ -64,14 +65,19 @@ def install(
 
     @app.exception_handler(RequestRejected)
     async def refused(request: Request, error: RequestRejected) -> Response:
-        return _to_sign_in(request)
+        if not request.state.person.by_provider:
+            return _to_sign_in(request)
+        # Signing in again would not help: the service does not take the console's word.
+        if request.headers.get("hx-request"):
+            return renderer.part(request, "parts/problem.html", status=403, missing=explain(error))
+        return renderer.part(request, "refused.html", status=403, **explain(error))
 
 
 def _person(request: Request, sessions: Sessions, tokens: TokenCheck) -> Person | None:
     """Whose session the request's cookie names. A token that was taken away ends its sessions."""
     session = request.cookies.get(COOKIE)
     person = sessions.find(session, datetime.now(UTC)) if session else None
-    if person is None or not tokens.configured:
+    if person is None or person.by_provider or not tokens.configured:
         return person
     known = tokens.find(person.token or "")
     if known is None:

@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from touchline_console.application.access.sessions import Person
 from touchline_console.application.changes import definitions
 from touchline_console.application.changes.definitions import Draft
 from touchline_console.application.ports import Rejected
-from touchline_console.application.sessions import Person
 from touchline_console.core.roles import EDITOR, may
 from touchline_console.entrypoints.http.pages.context import Pages, services
 from touchline_console.entrypoints.http.rendering import path_of, query_of

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from touchline_console.core.roles import OPERATOR
@@ -12,12 +12,26 @@ _MOST = 10_000
 
 @dataclass(frozen=True)
 class Person:
-    """Who looks. ``token`` is what the services are asked with; None on a machine where they ask for none."""
+    """Who looks.
+
+    Attributes:
+        token: what the services are asked with; None on a machine where they ask for none, and for people who signed in
+            by OpenID Connect: for them the console signs a token for each request.
+        subject: the provider's id of such a person.
+        id_token: what the provider is shown when such a person signs out.
+    """
 
     name: str
     role: str
     token: str | None
     session: str | None = None
+    subject: str | None = None
+    id_token: str | None = None
+
+    @property
+    def by_provider(self) -> bool:
+        """Whether an identity provider says who it is."""
+        return self.subject is not None
 
 
 ANYONE = Person("this machine", OPERATOR, None)
@@ -34,13 +48,13 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, name: str, role: str, token: str, now: datetime) -> str:
+    def open(self, person: Person, now: datetime) -> str:
         """A new session; its id goes into the cookie and is kept nowhere."""
         self._drop_expired(now)
         while len(self._open) >= _MOST:
             del self._open[next(iter(self._open))]
         session = secrets.token_urlsafe(32)
-        self._open[_hash(session)] = (now + self.lasting, Person(name, role, token, session))
+        self._open[_hash(session)] = (now + self.lasting, replace(person, session=session))
         return session
 
     def find(self, session: str, now: datetime) -> Person | None:

@@ -1,0 +1,1 @@
+"""Console tokens: how the console tells the services which person asks."""
