@@ -43,6 +43,13 @@ def test_two_plays_differ_exactly_when_their_models_do(one: int, two: int, share
     assert (differences(before, after) == []) == (before == after) == (one == two)
 
 
+def test_a_long_text_is_shown_by_its_length_and_a_short_one_whole() -> None:
+    before, after = (f'{TEXT}templates: {{brand.html: "{letter * 1500}"}}\n' for letter in "ab")
+    (found,) = differences(play_of(before), play_of(after))
+    assert found.where == "templates.brand.html"
+    assert found.text == "a text of 1,500 characters → a text of 1,500 characters"
+
+
 def test_a_wrong_text_is_refused_with_its_lines() -> None:
     with pytest.raises(FaultyDocumentError) as refused:
         play_of(TEXT.replace("customer-stalled", "never"), "draft.yaml")

@@ -9,6 +9,9 @@ from touchline_runtime.yaml.positions import FaultyDocumentError
 from touchline_notifier.core.plays.parse import read_plays
 from touchline_notifier.core.plays.play import Play
 
+_LONGEST = 300
+"""Characters of a value that are shown."""
+
 
 def play_of(text: str, file: str = "") -> Play:
     """The play of a text.
@@ -46,4 +49,6 @@ def _shown(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value).strip()
+    text = str(value).strip()
+    # A layout: the comparison of the texts shows its lines.
+    return text if len(text) <= _LONGEST else f"a text of {len(text):,} characters"
