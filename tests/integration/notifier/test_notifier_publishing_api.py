@@ -230,3 +230,28 @@ async def test_a_play_is_published_with_the_templates_beside_its_file(world: Wor
     layout.unlink()
     code, said = await ended(world.start("publish", str(file), "--base", "2"))
     assert (code, "draft.yaml:3" in said, "there is no template 'layout.html'" in said) == (2, True, True), said
+
+
+async def test_the_check_and_a_test_message_say_in_which_language_the_texts_are(
+    world: World, receiver: WebhookReceiver
+) -> None:
+    process = await world.start().ready()
+    await world.touchpoint("c-1", "identified", properties={"locale": "de-AT"})
+    await world.touchpoint("c-2", "identified", properties={"locale": "fr"})
+    await world.settled()
+    spoken = text(1).replace("action: {", "action: {locale: en, locales: {de: {body: Hallo}, pt: {body: Olá}}, ")
+    texts = (await call(process, "POST", "/v1/plays/check", json={"definition": spoken})).json()["texts"]
+    assert {(one["customer_id"], one["locale"]) for one in texts if one["chosen"]} == {("c-1", "de"), ("c-2", "en")}
+    assert len({one["customer_id"] for one in texts if not one["chosen"]}) == 1
+    assert {one["locale"]: one["body"] for one in texts} | {"en": ""} == {"en": "", "de": "Hallo", "pt": "Olá"}
+    for asked, sent in (({}, "de"), ({"locale": "pt-BR"}, None), ({"locale": "PT"}, "pt")):
+        body = {"definition": spoken, "customer_id": "c-1", **asked}
+        answer = await call(process, "POST", f"{PATH}/test", json=body)
+        assert answer.status_code == (200 if sent else 422)
+        if sent:
+            assert answer.json()["locale"] == sent
+        else:
+            assert "there are en, de, pt" in answer.json()["detail"]
+    assert [one.json["data"]["body"] for one in receiver.arrived] == ["Hallo", "Olá"]
+    silent = (await call(process, "POST", "/v1/plays/check", json={"definition": text(1)})).json()["texts"]
+    assert {one["locale"] for one in silent} == {None}
