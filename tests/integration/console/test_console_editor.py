@@ -73,8 +73,10 @@ def test_errors_show_at_their_line_while_typing_and_the_draft_is_simulated_and_p
         check(look)
         page.get_by_label("Comment").fill("Three pages, not two")
         page.get_by_role("button", name="Publish").click()
-        page.wait_for_url("**/lifecycles/onboarding?view=definition")
+        page.wait_for_url("**/lifecycles/onboarding?published=1&view=definition")
         assert "Three pages, not two" in look.text()
+        assert re.search(r"Version \d+ is published", look.text())
+        expect(page.get_by_role("link", name="Go back to it").first).to_be_visible()
     found = world.ask("engine", "/v1/lifecycles/onboarding")
     assert "count: 3" in found["definition"]
     (entry,) = world.ask("engine", "/v1/audit", target="lifecycle/onboarding", limit=1)["items"]
@@ -98,7 +100,7 @@ def test_the_second_of_two_people_is_told_and_keeps_their_text(look: Look, world
         assert "count: 5" in page.get_by_label("Definition (YAML)").input_value()
         assert look.accessibility() == []
         page.get_by_role("button", name=re.compile("Publish over version")).click()
-        page.wait_for_url("**/lifecycles/onboarding?view=definition")
+        page.wait_for_url("**/lifecycles/onboarding?published=1&view=definition")
     found = world.ask("engine", "/v1/lifecycles/onboarding")
     assert (found["version"], "count: 5" in found["definition"]) == (base + 2, True)
     assert [one["comment"] for one in found["versions"][-2:]] == ["the first", ""]

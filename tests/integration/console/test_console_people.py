@@ -22,13 +22,18 @@ def test_a_stage_is_set_and_an_address_suppressed_and_lifted(look: Look, world: 
         form.get_by_label("Reason").fill("Bought <b>offline</b>")
         form.get_by_role("button", name="Set").click()
         page.wait_for_url("**changed=stage")
-        for heading, button in (("Suppress the address", "Suppress"), ("Lift the suppression", "Lift")):
+        assert "The stage is set." in look.text()
+        for heading, button, changed, said in (
+            ("Suppress the address", "Suppress", "suppression", "The address is suppressed"),
+            ("Lift the suppression", "Lift", "lifted", "The suppression is lifted"),
+        ):
             world.wait("the profile is known", lambda: world.ask("notifier", "/v1/profiles/c-12"))
             page.reload()
             form = page.locator("section section", has=page.get_by_role("heading", name=heading))
             form.get_by_label("Reason").fill("asked by phone")
             form.get_by_role("button", name=button).click()
-            page.wait_for_url("**changed=suppression")
+            page.wait_for_url(f"**changed={changed}")
+            assert said in look.text()
         assert look.accessibility() == []
         assert look.complaints() == []
 

@@ -64,7 +64,7 @@ async def test_every_part_names_the_state_of_a_breaker_alike(
         assert f"{state}: " in printed
 
     found = {signal.text for signal in health(engine=None, dead_letters=None, endpoints=rows, sending=None)}
-    assert f"1 of {len(STATES)} breakers closed" in found
+    assert f"1 of {len(STATES)} endpoints deliver" in found
 
     request = SimpleNamespace(url=SimpleNamespace(path="/endpoints"))
     html = Renderer(StaticFiles().address, "EUR", Navigation()).text(

@@ -65,6 +65,14 @@ def test_a_sparkline_stays_in_its_box(values: list[float]) -> None:
         assert all(0 <= float(x) <= drawn.width and 0 <= float(y) <= drawn.height for x, y in points)
 
 
+def test_a_sparkline_of_nothing_runs_at_the_bottom_and_of_a_constant_in_the_middle() -> None:
+    nothing, constant = sparkline([0, 0, 0]), sparkline([7, 7])
+    assert nothing
+    assert constant
+    assert nothing.line == "M0.0 34.0L60.0 34.0L120.0 34.0"
+    assert constant.line == "M0.0 18.0L120.0 18.0"
+
+
 dates = st.dates().map(str) | st.text(max_size=12) | st.none()
 
 

@@ -1,17 +1,20 @@
 """One customer: where they are in every lifecycle, their timeline, and what we did."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from touchline_console.application.parts import Part, parts
 from touchline_console.application.ports import NotFound, Service, Services
 from touchline_console.application.titles import Titles
-from touchline_console.core import words
+from touchline_console.core import formats, words
 from touchline_console.core.charts.timeline import timeline
 from touchline_console.core.customer_story import bands, marks, touchpoint_text
 
 MOST_TOUCHPOINTS = 2000
+SLIPPED_FOR = timedelta(days=90)
+"""How long a move back counts as a risk, as the engine's lists of customers have it."""
 _PAGE = 1000
 
 
@@ -61,6 +64,7 @@ async def customer(services: Services, key: str, currency: str) -> dict[str, Any
     return {
         "standing": standing,
         "titles": titles,
+        "slipped": slipped(found["explanation"].get("lifecycles") or {}, datetime.now(UTC)),
         "value": _value(found["touchpoints"].value or []),
         **found,
         "play_titles": {play["play"]: play.get("title") for play in found["plays"].items},
@@ -122,6 +126,27 @@ async def exists(services: Services, key: str) -> str | None:
     except NotFound:
         return None
     return str(standing["customer_id"])
+
+
+def slipped(explained: Mapping[str, Any], now: datetime) -> dict[str, str]:
+    """Lifecycle → the move by which the customer slipped back, where the last move was backward and is recent."""
+    found = {}
+    for name, one in explained.items():
+        last = one["last_move"]
+        moment = formats.instant(last["occurred_at"])
+        if last["move"] in ("regress", "lapse") and moment and now - moment <= SLIPPED_FOR:
+            found[name] = last["move"]
+    return found
+
+
+def most_telling(found: dict[str, Any]) -> str | None:
+    """The lifecycle to show first: one that the customer is at risk in, else the calmest."""
+    stages: dict[str, Any] = found["standing"]["stages"]
+    back: dict[str, str] = found["slipped"]
+    troubled = [name for name, stage in stages.items() if stage["stalled_level"] or name in back]
+    if not troubled:
+        return calmest(found)
+    return max(troubled, key=lambda name: (name in back, stages[name]["entered_at"]))
 
 
 def calmest(found: dict[str, Any]) -> str | None:

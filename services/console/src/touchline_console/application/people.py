@@ -25,6 +25,7 @@ SORTS = (
     ("entered", "Entered the stage"),
 )  # fmt: skip
 STATES = (("stalled", "stalled"), ("not_stalled", "not stalled"), ("at_risk", "at risk: stalled or slipped back"))
+STAGE_COLUMNS = {"stage": "stage", "stalled level": "stalled_level", "slipped back by": "slipped_by"}
 CSV_HEAD = (
     "customer_id", "name", "email", "value", "purchases", "touchpoints", "last_seen_at", "first_seen_at",
     "first_channel", "first_source", "last_purchase_at",
@@ -116,7 +117,7 @@ async def as_csv(services: Services, asked: Asked, now: datetime) -> AsyncIterat
     lifecycles = await part(services.engine.get("/v1/lifecycles"))
     asked = asked.fitting(lifecycles.items) if lifecycles.ok else asked
     names = [one["name"] for one in lifecycles.items]
-    head = csv_lines([[*CSV_HEAD, *(f"{name} {what}" for name in names for what in ("stage", "stalled level"))]])
+    head = csv_lines([[*CSV_HEAD, *(f"{name} {what}" for name in names for what in STAGE_COLUMNS)]])
     cursor = None
     while True:
         page = await services.engine.get("/v1/customers", **asked.for_engine(now), limit=CSV_PAGE, cursor=cursor)
@@ -129,8 +130,8 @@ async def as_csv(services: Services, asked: Asked, now: datetime) -> AsyncIterat
 
 def _row(item: Mapping[str, Any], names: list[str]) -> list[Any]:
     stages = item["stages"]
-    nowhere: dict[str, Any] = {"stage": None, "stalled_level": None}
+    nowhere: dict[str, Any] = {}
     return [
         *(item[column] for column in CSV_HEAD),
-        *(stages.get(name, nowhere)[what] for name in names for what in ("stage", "stalled_level")),
+        *(stages.get(name, nowhere).get(what) for name in names for what in STAGE_COLUMNS.values()),
     ]

@@ -30,3 +30,13 @@ class Titles:
         """A lifecycle's stages in order, those beside the order last."""
         known = self._lifecycles.get(lifecycle)
         return [] if known is None else [stage["name"] for stage in (*known["stages"], *known["off_path"])]
+
+    def is_back(self, lifecycle: str, source: str, target: str) -> bool:
+        """Whether a move leads to an earlier stage. From the last to the first one of a cycle leads onward."""
+        known = self._lifecycles.get(lifecycle)
+        order = [] if known is None else [stage["name"] for stage in known["stages"]]
+        if known is None or source not in order or target not in order:
+            return False
+        if known.get("cyclic") and (source, target) == (order[-1], order[0]):
+            return False
+        return order.index(target) < order.index(source)

@@ -1,6 +1,6 @@
 """Values as people read them: numbers, amounts, shares, durations, times. Pure; "now" is an argument."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 _SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "CHF": "CHF"}
@@ -126,3 +126,12 @@ def change(current: float | None, before: float | None, *, as_money: str | None 
         return Change("±0", "same")
     shown = money(abs(difference), as_money) if as_money else number(abs(difference))
     return Change(f"{'+' if difference > 0 else '−'}{shown}", "up" if difference > 0 else "down")
+
+
+def month(text: str) -> str:
+    """A month of a report: "2026-11" → "November 2026"."""
+    year, _, number = text.partition("-")
+    try:
+        return f"{date(int(year), int(number), 1):%B %Y}"
+    except ValueError:
+        return text

@@ -43,7 +43,7 @@ def _engine(engine: Mapping[str, Any] | None) -> list[Signal]:
     found = [
         Signal("Kafka does not answer", False, "/operations")
         if lag is None
-        else Signal(f"lag {formats.number(lag)}", lag < LAG_IS_BAD, "/operations")
+        else Signal(f"{formats.plural(lag, 'touchpoint')} waiting", lag < LAG_IS_BAD, "/operations")
     ]
     if outbox > LAG_IS_BAD:
         found.append(Signal(f"{formats.number(outbox)} facts wait to be published", False, "/operations"))
@@ -57,12 +57,13 @@ def _dead_letters(counts: Mapping[str, Any] | None) -> list[Signal]:
     if counts is None:
         return [Signal("ingest does not answer", False, "/operations")]
     number = counts["total"]
-    return [Signal(formats.plural(number, "dead letter"), number == 0 or counts["last_day"] == 0, "/dead-letters")]
+    text = formats.plural(number, "dead letter") + (": not understood, and kept" if number else "")
+    return [Signal(text, number == 0 or counts["last_day"] == 0, "/dead-letters")]
 
 
 def _endpoints(endpoints: Sequence[Mapping[str, Any]] | None) -> list[Signal]:
     if endpoints is None or not endpoints:
         return []
     working = sum(1 for one in endpoints if not one.get("disabled_at") and one.get("breaker") == "closed")
-    text = f"{working} of {formats.plural(len(endpoints), 'breaker')} closed"
+    text = f"{working} of {formats.plural(len(endpoints), 'endpoint')} deliver"
     return [Signal(text, working == len(endpoints), "/endpoints")]

@@ -14,7 +14,10 @@ class Sparkline(NamedTuple):
 
 
 def sparkline(values: Sequence[float], width: int = 120, height: int = 36) -> Sparkline | None:
-    """The path through equally spaced values; None with fewer than two of them. A constant runs in the middle."""
+    """The path through equally spaced values; None with fewer than two of them.
+
+    A constant runs in the middle, and zero at the bottom.
+    """
     if len(values) < 2:
         return None
     low, high = min(values), max(values)
@@ -22,7 +25,9 @@ def sparkline(values: Sequence[float], width: int = 120, height: int = 36) -> Sp
     step = width / (len(values) - 1)
 
     def y_of(value: float) -> float:
-        return height / 2 if not span else 2 + (height - 4) * (1 - (value - low) / span)
+        if not span:
+            return height / 2 if low else height - 2
+        return 2 + (height - 4) * (1 - (value - low) / span)
 
     points = [f"{index * step:.1f} {y_of(value):.1f}" for index, value in enumerate(values)]
     line = "M" + "L".join(points)

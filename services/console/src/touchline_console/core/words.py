@@ -20,6 +20,14 @@ _KINDS = {
     "definition": "A new version of the definition was put in force.",
     "late_touchpoint": "A touchpoint arrived late, and the past was folded again.",
 }
+_SLIPPED = {"regress": "slipped back", "lapse": "slipped back by time"}
+_TO_PLAYS = {
+    "enter": "enters",
+    "advance": "moves on",
+    "regress": "moves back",
+    "renew": "begins the cycle again",
+    "lapse": "lapses",
+}
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
 OUTCOMES = {
     "decided": "Decided",
@@ -38,10 +46,16 @@ STATUSES = {
     "cancelled": "Cancelled",
 }
 """A delivery's states."""
+CHANGED = {
+    "stage": "The stage is set. It shows here once the engine has read it, which takes a few seconds.",
+    "suppression": "The address is suppressed: no message goes to it until the suppression is lifted.",
+    "lifted": "The suppression is lifted: messages go to the address again.",
+}
+"""What a customer's page says after a change."""
 RESULTS = {"sent": "Sent", "retry": "Retry", "failed": "Failed"}
 """What came of an attempt."""
 STEPS = {
-    "facts": "facts",
+    "facts": "times it applied",
     "decided": "decided to send",
     "sent": "sent",
     "recovered": "recovered",
@@ -123,8 +137,8 @@ def outcome(name: str) -> str:
 
 
 def slipped(stage: Mapping[str, Any]) -> str:
-    """How a customer slipped back: "slipped back (lapse)"."""
-    return f"slipped back ({stage['slipped_by']})"
+    """How a customer slipped back: by a rule, or by time alone."""
+    return _SLIPPED.get(stage["slipped_by"], "slipped back")
 
 
 def _readable(found: re.Match[str]) -> str:
@@ -164,16 +178,17 @@ def play_when(when: Mapping[str, Any], titles: StageTitles) -> str:
     """On which fact a play acts: "stalls in Retention (Customer service cycle), level 1"."""
     lifecycles = _listed(when.get("lifecycle"))
     stages = _listed(when.get("stage"))
+    place = "in"
     if when.get("fact") == "customer-stalled":
         text = "customer stalls"
     elif when.get("fact") == "customer-recovered":
         text = "customer recovers"
     else:
-        moves = _listed(when.get("move"))
-        text = f"customer moves ({' or '.join(moves)})" if moves else "customer moves"
+        moves, place = _listed(when.get("move")), "to"
+        text = "customer " + (" or ".join(_TO_PLAYS.get(one, one) for one in moves) or "moves")
     if stages:
         lifecycle = lifecycles[0] if lifecycles else ""
-        text += f" in {' or '.join(titles.stage(lifecycle, stage) for stage in stages)}"
+        text += f" {place} {' or '.join(titles.stage(lifecycle, stage) for stage in stages)}"
     levels = _listed(when.get("level"))
     if levels:
         text += f", level {' or '.join(levels)}"
@@ -204,5 +219,32 @@ _VERDICTS = {
 
 def verdict(measures: Mapping[str, Any]) -> str:
     """What a comparison shows, measure by measure."""
+    said = {_VERDICTS[one["verdict"]] for one in measures.values()}
+    if len(said) == 1 and len(measures) > 1:
+        text = said.pop()
+        return f"{text[:1].upper()}{text[1:]}."
     found = [f"{formats.title(name)}: {_VERDICTS[one['verdict']]}." for name, one in measures.items()]
     return " ".join(found)
+
+
+_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+def pairs(values: Mapping[str, Any] | None) -> str:
+    """The fields of an audited change: "version: 2, suppressed: yes". Of a hash, enough to tell two apart."""
+    found = []
+    for name, value in (values or {}).items():
+        if value is not None:
+            text = ("no", "yes")[value] if isinstance(value, bool) else str(value)
+            found.append(f"{name}: {text[:8] + '…' if _HASH.fullmatch(text) else text}")
+    return ", ".join(found)
+
+
+def no_customer(key: str) -> dict[str, str]:
+    """The page of a customer who is not there."""
+    return {
+        "kind": "unknown",
+        "title": "No such customer",
+        "detail": f"Nothing has been received of “{key}” yet. A new customer appears a few seconds after the first "
+        "touchpoint. Look for a part of the name or an e-mail address above.",
+    }

@@ -42,9 +42,28 @@ def axis(kind: str, **more: Any) -> Options:
 def stage_axis(titles: list[str]) -> Options:
     """A category axis of stages: whole titles on several lines where there are few, else as many as fit."""
     if len(titles) <= 8:
-        label = {"interval": 0, "width": 92, "overflow": "break", "hideOverlap": False}
+        label = {"interval": 0, "width": 92, "overflow": "break", "hideOverlap": False, "lineHeight": 14}
         return axis("category", data=[plain(title) for title in titles], axisLabel=label)
     return axis("category", data=[short(title, 18) for title in titles])
+
+
+def media(narrow: Options, wide: Options) -> list[Options]:
+    """What differs between a phone and a wider chart: ECharts takes the first whose query holds, else the last."""
+    return [{"query": {"maxWidth": 420}, "option": narrow}, {"option": wide}]
+
+
+def stage_axis_media() -> list[Options]:
+    """Titles below an axis of stages: level where there is room, oblique on a phone."""
+    return media({"xAxis": {"axisLabel": {"rotate": 35}}}, {"xAxis": {"axisLabel": {"rotate": 0}}})
+
+
+def bars_media(right: int, width: int) -> list[Options]:
+    """Labels of horizontal bars: on several lines on a phone, so that the bars keep some width."""
+    label = {"width": width, "overflow": "break", "lineHeight": 14}
+    return media(
+        {"grid": {"right": min(right, 80)}, "yAxis": {"axisLabel": label}},
+        {"grid": {"right": right}, "yAxis": {"axisLabel": {"width": 240, "overflow": "truncate"}}},
+    )
 
 
 def tooltip(trigger: str, **more: Any) -> Options:

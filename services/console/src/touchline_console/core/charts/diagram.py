@@ -6,22 +6,19 @@ from typing import Any
 from touchline_console.core import formats
 from touchline_console.core.charts.common import Options, plain, short, tip, tooltip
 
-_STEP = 200
-_MOST_STEPS = 6
-"""Stages in a row; more wrap into further rows."""
-_ROW = 190
-
 
 def diagram(stages: Sequence[Mapping[str, Any]]) -> Options:
-    """From the stages with their ``rules`` and ``lapse``. Forward arrows run above, backward ones below the stages."""
+    """From the stages with their ``rules`` and ``lapse``. The script of the pages gives the stages their places:
+    in rows where there is room, else one below the other. Forward arrows run on one side of them, backward ones on the
+    other.
+    """
     titles = {stage["stage"]: stage["title"] for stage in stages}
     position = {stage["stage"]: index for index, stage in enumerate(stages)}
     off_path = {stage["stage"] for stage in stages if stage["off_path"]}
     nodes = [
         {
             "name": plain(f"stage {stage['stage']}"),
-            "x": (index % _MOST_STEPS) * _STEP,
-            "y": (index // _MOST_STEPS) * _ROW,
+            "order": index,
             "label_text": short(stage["title"], 20),
             "tip": plain(tip(stage["title"], stage.get("about") or "")),
             "itemStyle": {
@@ -32,13 +29,6 @@ def diagram(stages: Sequence[Mapping[str, Any]]) -> Options:
             },
         }
         for index, stage in enumerate(stages)
-    ]
-    # ECharts fits the nodes' extent into the chart: without height it has nothing to fit, and curves would leave it.
-    rows, columns = (len(stages) - 1) // _MOST_STEPS + 1, min(len(stages), _MOST_STEPS)
-    unseen = {"symbolSize": 0, "label": {"show": False}, "tip": ""}
-    nodes += [
-        {"name": "top", "x": 0, "y": -_ROW * 0.6, **unseen},
-        {"name": "bottom", "x": (columns - 1) * _STEP, "y": (rows - 1) * _ROW + _ROW * 0.6, **unseen},
     ]
     arrows: dict[tuple[str, str, str], list[str]] = {}
     for stage in stages:
@@ -72,20 +62,19 @@ def diagram(stages: Sequence[Mapping[str, Any]]) -> Options:
             {
                 "type": "graph",
                 "layout": "none",
-                "left": 70,
-                "right": 70,
-                "top": 20,
-                "bottom": 20,
+                "left": 0,
+                "right": 0,
+                "top": 0,
+                "bottom": 0,
                 "symbol": "roundRect",
-                "symbolSize": [118, 38],
                 "edgeSymbol": ["none", "arrow"],
                 "edgeSymbolSize": 9,
                 "label": {
                     "show": True,
                     "color": "$ink",
                     "formatter": "@ownLabel",
-                    "width": 108,
-                    "overflow": "truncate",
+                    "overflow": "break",
+                    "lineHeight": 14,
                 },
                 "emphasis": {"focus": "adjacency"},
                 "data": nodes,

@@ -7,8 +7,10 @@ from touchline_console.core import formats
 from touchline_console.core.charts.common import (
     Options,
     axis,
+    bars_media,
     grid,
     legend,
+    media,
     plain,
     short,
     stage_colour,
@@ -17,6 +19,9 @@ from touchline_console.core.charts.common import (
 )
 
 _BACK = ("regress", "lapse")
+_END_LABEL = {"width": 116, "rotate": 0, "position": "right"}
+_LEVEL = {"rotate": 0, "position": "right"}
+_UPRIGHT = {"rotate": 90, "position": "inside", "textBorderColor": "$surface", "textBorderWidth": 3}
 
 
 def funnel(steps: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]] = ()) -> Options:
@@ -72,6 +77,7 @@ def funnel(steps: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any
         )
     return {
         "grid": grid(right=96, top=28 if earlier else 8),
+        "media": bars_media(96, 92),
         **({"legend": legend()} if earlier else {}),
         "tooltip": tooltip("item", formatter="@ownTip"),
         "xAxis": axis("value", axisLabel={"show": False}, splitLine={"show": False}),
@@ -131,6 +137,8 @@ def flows(moves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], order: 
         return None
     return {
         "tooltip": tooltip("item", formatter="@ownTip"),
+        # On a phone the stages stand so close that their titles fit only along the bars.
+        "media": media({"series": [{"label": _UPRIGHT}]}, {"series": [{"label": {**_LEVEL, "textBorderWidth": 0}}]}),
         "series": [
             {
                 "type": "sankey",
@@ -158,7 +166,7 @@ def flows(moves: Sequence[Mapping[str, Any]], titles: Mapping[str, str], order: 
                         "label_text": short(node["shown"], 20),
                         "tip": plain(node["shown"]),
                         "itemStyle": node["itemStyle"],
-                        **({} if name.startswith("stage ") else {"label": {"width": 116}}),
+                        **({} if name.startswith("stage ") else {"label": _END_LABEL}),
                     }
                     for name, node in nodes.items()
                 ],

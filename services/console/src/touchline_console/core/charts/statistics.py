@@ -7,11 +7,13 @@ from touchline_console.core import formats
 from touchline_console.core.charts.common import (
     Options,
     axis,
+    bars_media,
     grid,
     legend,
     plain,
     short,
     stage_axis,
+    stage_axis_media,
     stage_colour,
     tip,
     tooltip,
@@ -127,6 +129,7 @@ def effort(stages: Sequence[Mapping[str, Any]]) -> Options:
         "grid": grid(top=34),
         "tooltip": tooltip("axis", axisPointer={"type": "shadow"}, formatter="@axisTip"),
         "xAxis": stage_axis([stage["title"] for stage in stages]),
+        "media": stage_axis_media(),
         "yAxis": axis("value", axisLabel={"formatter": "@number"}, minInterval=1),
         "series": [
             {
@@ -145,6 +148,7 @@ def bars(items: Sequence[tuple[str, float, str]], colour: str = "$accent") -> Op
     """Horizontal bars of (label, value, text beside the bar), in the order given."""
     return {
         "grid": grid(right=110, top=4),
+        "media": bars_media(110, 104),
         "tooltip": tooltip("item", formatter="@ownTip"),
         "xAxis": axis("value", axisLabel={"show": False}, splitLine={"show": False}),
         "yAxis": axis(
@@ -207,6 +211,7 @@ def lost(stages: Sequence[Mapping[str, Any]]) -> Options:
         "grid": grid(top=34),
         "tooltip": tooltip("axis", axisPointer={"type": "shadow"}, formatter="@axisTip"),
         "xAxis": stage_axis([stage["title"] for stage in stages]),
+        "media": stage_axis_media(),
         "yAxis": axis("value", axisLabel={"formatter": "@number"}, minInterval=1),
         "series": [
             {

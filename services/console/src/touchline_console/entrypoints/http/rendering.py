@@ -103,8 +103,10 @@ def _environment(static: Callable[[str], str], currency: str) -> Environment:
         "outcome": words.outcome,
         "slipped": words.slipped,
         "outcome_options": lambda names: [(name, words.outcome(name)) for name in names],
-        "pairs": lambda value: ", ".join(f"{name}: {part}" for name, part in (value or {}).items() if part is not None),
+        "pairs": words.pairs,
+        "month": formats.month,
         "pair": lambda value: (value, value),
+        "zip_heads": lambda names, titles: [(titles.lifecycle(name), "") for name in names],
         "zip_titles": lambda names, titles: [(name, titles.lifecycle(name)) for name in names],
     }
     environment.globals |= {
@@ -116,6 +118,7 @@ def _environment(static: Callable[[str], str], currency: str) -> Environment:
         "change": formats.change,
         "move_words": words.move,
         "RESULTS": words.RESULTS,
+        "REASONS": words.REASONS,
         "STEPS": words.STEPS,
         "BREAKERS": words.BREAKERS,
         "reason_words": words.reason_kind,

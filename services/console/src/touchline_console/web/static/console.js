@@ -48,6 +48,37 @@
     return value;
   };
 
+  /* ---- A diagram's stages get their places in pixels: in rows where there is room, else one below the other. Two unseen
+     nodes in the corners keep ECharts from scaling. ---- */
+  const place = (series, box) => {
+    const width = box.clientWidth;
+    const stages = series.data.filter((one) => one.order !== undefined);
+    const across = Math.min(stages.length, 6);
+    const upright = width / across < 128;
+    const rows = upright ? stages.length : Math.ceil(stages.length / across);
+    const high = upright ? stages.length * 64 + 24 : rows * 250 + 20;
+    box.style.height = `${high}px`;
+    const wide = upright ? Math.min(140, width * 0.4) : Math.min(132, width / across - 46);
+    for (const one of stages) {
+      one.x = upright ? width / 2 : ((one.order % across) + 0.5) * (width / across);
+      one.y = (high * ((upright ? one.order : Math.floor(one.order / across)) + 0.5)) / rows;
+    }
+    series.symbolSize = [wide, 38];
+    series.label.width = wide - 10;
+    // A long arrow passes beside the stages between its ends, and does not leave the chart.
+    const order = new Map(stages.map((one) => [one.name, one]));
+    for (const link of series.links) {
+      const [from, to] = [order.get(link.source), order.get(link.target)];
+      const far = Math.hypot(from.x - to.x, from.y - to.y);
+      const lapse = link.lineStyle.type === "dashed" ? 14 : 0;
+      const steps = Math.abs(from.order - to.order);
+      const bend = upright ? (steps > 1 ? wide / 2 + steps * 9 + lapse : 16 + lapse) : Math.min(86 + lapse, (far * link.lineStyle.curveness) / 2);
+      if (far) link.lineStyle.curveness = (2 * bend) / far;
+    }
+    const unseen = { symbolSize: 0, label: { show: false }, tip: "", silent: true };
+    series.data.push({ name: "first corner", x: 0, y: 0, ...unseen }, { name: "last corner", x: width, y: high, ...unseen });
+  };
+
   const charts = new Map();
   const draw = (box) => {
     const data = document.getElementById(box.dataset.options);
@@ -60,12 +91,18 @@
       chart.on("click", (point) => { const to = point.data && point.data.href; if (to) location.assign(to); });
     }
     const options = resolve(JSON.parse(data.textContent));
+    for (const one of options.series || []) if (one.type === "graph") place(one, box);
     const fontFamily = getComputedStyle(document.body).fontFamily;
     // ECharts makes room for an axis' labels by the font that the axis itself names, not by that of the chart.
     for (const name of ["xAxis", "yAxis"]) for (const axis of [options[name] || []].flat()) axis.axisLabel = { fontFamily, ...axis.axisLabel };
     chart.setOption({ animation: false, textStyle: { fontFamily }, ...options }, true);
   };
-  const sizes = new ResizeObserver((entries) => entries.forEach((entry) => { const c = charts.get(entry.target); if (c) c.resize(); }));
+  const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => {
+    const chart = charts.get(target);
+    if (!chart) return;
+    chart.resize();
+    if ((chart.getOption().series || []).some((one) => one.type === "graph")) draw(target);
+  }));
   const seen = new IntersectionObserver((entries) => entries.forEach((entry) => { if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); } }), { rootMargin: "300px" });
   const redraw = () => charts.forEach((_, box) => { if (box.isConnected) draw(box); else { charts.get(box).dispose(); charts.delete(box); } });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
@@ -127,6 +164,7 @@
     localise(within);
     within.querySelectorAll(".chart[data-options]").forEach((box) => seen.observe(box));
     within.querySelectorAll("[data-live]").forEach(follow);
+    within.querySelectorAll(".tabs [aria-current]").forEach((tab) => { tab.parentElement.scrollLeft = tab.offsetLeft - 16; });
   };
 
   /* ---- Theme ---- */

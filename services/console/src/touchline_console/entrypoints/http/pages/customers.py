@@ -10,6 +10,8 @@ from touchline_runtime.exports.first_item import with_first_item_read
 from touchline_console.application import customer as one_customer
 from touchline_console.application import people
 from touchline_console.application.parts import part
+from touchline_console.application.ports import NotFound
+from touchline_console.core import words
 from touchline_console.entrypoints.http.pages.context import Pages, services
 from touchline_console.entrypoints.http.rendering import path_of
 
@@ -38,15 +40,20 @@ def customers_router(pages: Pages) -> APIRouter:
     @router.get("/customers.csv")
     async def exported(request: Request) -> Response:
         rows = await with_first_item_read(people.as_csv(services(request), _asked(request), datetime.now(UTC)))
-        headers = {"Content-Disposition": 'attachment; filename="customers.csv"'}
+        kind = "-at-risk" if _asked(request).state == "at_risk" else ""
+        headers = {"Content-Disposition": f'attachment; filename="customers{kind}-{datetime.now(UTC):%Y-%m-%d}.csv"'}
         return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
 
     @router.get("/customers/{customer_id:path}")
     async def one(request: Request, customer_id: str, lifecycle: str | None = None) -> HTMLResponse:
-        found = await one_customer.customer(services(request), customer_id, pages.currency)
+        try:
+            found = await one_customer.customer(services(request), customer_id, pages.currency)
+        except NotFound:
+            return await pages.renderer.page(request, "problem.html", status=404, **words.no_customer(customer_id))
         stages = found["standing"]["stages"]
-        chosen = lifecycle if lifecycle in stages else one_customer.calmest(found)
-        return await pages.renderer.page(request, "customer.html", chosen=chosen, **found)
+        chosen = lifecycle if lifecycle in stages else one_customer.most_telling(found)
+        changed = words.CHANGED.get(request.query_params.get("changed", ""))
+        return await pages.renderer.page(request, "customer.html", chosen=chosen, changed=changed, **found)
 
     return router
 

@@ -82,7 +82,7 @@ def editor_router(pages: Pages) -> APIRouter:
             checks = await definitions.checked(services(request), name, draft.text)
             status = error.status if error.status in (409, 422) else 400
             return await renderer.page(request, "editor.html", status=status, may_edit=True, **(checks | shown))
-        return RedirectResponse(query_of(path_of("lifecycles", name), view="definition"), 303)
+        return RedirectResponse(query_of(path_of("lifecycles", name), published="1", view="definition"), 303)
 
     return router
 

@@ -39,7 +39,8 @@ def one_customer_router(pages: Pages) -> APIRouter:
     ) -> Response:
         needs(request, OPERATOR)
         await one_customer.suppress(services(request), address, reason, lift=lift == "1")
-        return RedirectResponse(query_of(path_of("customers", customer_id), changed="suppression"), 303)
+        changed = "lifted" if lift == "1" else "suppression"
+        return RedirectResponse(query_of(path_of("customers", customer_id), changed=changed), 303)
 
     @router.post("/customers/{customer_id:path}/erase")
     async def erase(
