@@ -111,6 +111,8 @@ def stories(entries: list[tuple[str, list[str]]]) -> RenderableType:
 def addresses(rows: list[tuple[str, str]]) -> RenderableType:
     """Where to look."""
     table = Table(title="To open", title_justify="left", show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for what, where in rows:
         table.add_row(what, where)
     return table

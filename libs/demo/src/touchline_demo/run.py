@@ -309,9 +309,10 @@ class Demo:
                 for person, when in self.erased_at.items()
                 for name in verifier.touchpoints.of(self._keys(person))
             )
-            extra = verifier.touchpoints.published + verifier.dead_letters.from_endpoints - self.answers.accepted
+            accepted = self.answers.accepted + verifier.touchpoints.of_visitors
+            extra = verifier.touchpoints.published + verifier.dead_letters.from_endpoints - accepted
             return Counted(
-                accepted=self.answers.accepted + max(0, min(extra, self.answers.resent)),
+                accepted=accepted + max(0, min(extra, self.answers.resent)),
                 rejected=self.answers.rejected,
                 touchpoints=verifier.touchpoints,
                 facts=verifier.facts,

@@ -95,6 +95,15 @@ def test_whatever_does_not_add_up_is_said(spoil: Callable[[Counted], Counted], w
     assert any(word in fault for fault in found), found
 
 
+@pytest.mark.parametrize(("source", "foreign"), [("mine", 1), ("shop", 0), ("history", 0), ("notifier", 0)])
+def test_what_a_visitor_posts_is_counted_apart(source: str, foreign: int) -> None:
+    ledger = TouchpointLedger()
+    for one in (touchpoint("1"), touchpoint("2", source=source)):
+        ledger.add(one)
+    assert ledger.of_visitors == foreign
+    assert ledger.published == (1 if source == "notifier" else 2)
+
+
 def test_a_fact_published_twice_is_a_fault() -> None:
     ledger = facts(move(1, 1, None, "a"), move(1, 1, None, "a"))
     assert ledger.complaints == [f"fact {fact(1)} of c-1 was published twice"]

@@ -16,20 +16,30 @@ from touchline_schemas.identity import keys_of
 from touchline_schemas.ids import action_id
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE
 
+from touchline_demo.company.people import CRM, DESK, MAILER, SHOP
+from touchline_demo.setup import HISTORY
+
 Data = dict[str, Any]
 
 _OF_A_TOPIC = re.compile(r"[^/\s]+/\d+/\d+")
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\b\d\d:\d\d\b")
 _DELIVERING = timedelta(seconds=10)
+SOURCES = frozenset((SHOP, MAILER, CRM, DESK, HISTORY))
+"""The company's own systems."""
 ENOUGH_COMPLAINTS = 20
 """The number of complaints of one kind that are kept."""
 
 
 @dataclass
 class TouchpointLedger:
-    """Every touchpoint on the topic. The notifier's reports are counted separately because no system posted them."""
+    """Every touchpoint on the topic.
+
+    The notifier's reports are counted separately because no system posted them. So are touchpoints of sources that are
+    none of the company's: whoever tries the demo may post some.
+    """
 
     published: int = 0
+    of_visitors: int = 0
     by_key: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     occurred: dict[tuple[str, str], datetime] = field(default_factory=dict)
     reports: set[str] = field(default_factory=set)
@@ -50,6 +60,7 @@ class TouchpointLedger:
             self.reports.add(identifier)
             return
         self.published += 1
+        self.of_visitors += source not in SOURCES
         name = (source, identifier)
         self.occurred[name] = datetime.fromisoformat(data["occurred_at"])
         self.by_key.setdefault(key, set()).add(name)
