@@ -30,7 +30,7 @@ def test_why_is_a_customer_where_they_are(world: ConsoleWorld, look: Look) -> No
         for rule in published["open_rules"]:
             for condition in rule["conditions"]:
                 assert condition["text"] in (look.now.locator("main").text_content() or "")
-        assert "By the clock" in text
+        assert "Without activity" in text
 
 
 @pytest.mark.parametrize("asked", ["c-7", "ada.7@example.org", "Ada 7", "7 ada"])
