@@ -119,7 +119,7 @@ async def test_a_link_request_in_flight_when_its_person_is_erased_brings_nothing
     await world.folded(1)
     engine.popen.terminate()
     await engine.ended()
-    # All of it waits when the engine starts: the links are noted in the batch that erases, and asked for after it.
+    # All of it waits when the engine starts: the request is read when the link is not yet exchanged, or just then.
     at = utc_now() - timedelta(days=2)
     posted = [
         touchpoint("e1", at, customer_id="erika-1", properties=WORDS),
@@ -150,8 +150,8 @@ async def test_a_link_request_in_flight_when_its_person_is_erased_brings_nothing
     else:
         found = await world.get("/v1/customers/erika-1")
         if found is None:
-            # The owner of the alias read the link in the same batch as the erasure. The links of a batch count first,
-            # so the alias belonged to the customer, and the whole person is erased.
+            # The owner of the alias read the link before the erasure, so the alias belonged to the customer, and the
+            # whole person is erased.
             assert not await rows_with(world, f"stage_engine_{world.prefix}", VALUES)
         else:
             assert found["aliases"] == []

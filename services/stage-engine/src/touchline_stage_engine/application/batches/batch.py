@@ -235,6 +235,8 @@ class Batch:
         await self._carry_out_requests(tables)
         self._identities.finish()
         await self._forget_aliases(tables)
+        for key in await self._erasures.erase_emptied(tables, self._folding, self._now):
+            self._cache.drop(key)
 
     async def _collect_touchpoints(self) -> None:
         """Make rows of what is new, and note the links that it and the messages report."""

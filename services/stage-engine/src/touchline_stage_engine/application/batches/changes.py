@@ -99,7 +99,8 @@ async def customer_rows(customers: Iterable[Customer], names: Sequence[str]) -> 
     for index, customer in enumerate(customers):
         if index % YIELD_EVERY == 0:
             await asyncio.sleep(0)
-        if not (customer.stored or customer.touchpoints or customer.identity):
+        erased = customer.erased_before is not None
+        if not customer.stored and customer.is_empty and (erased or customer.identity is None):
             # Everything that came was dropped, because an erasure came after it: no row may name the key again.
             continue
         due = customer.next_due()

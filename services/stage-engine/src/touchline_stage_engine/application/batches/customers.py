@@ -71,6 +71,13 @@ class Customer:
         before = self.erased_before
         return before is not None and (touchpoint.occurred_at < before or touchpoint.received_at < before)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is stored of the customer: no touchpoints, and no links with other keys."""
+        identity = self.identity
+        linked = identity is not None and (identity.count or identity.erased)
+        return not (self.touchpoints or linked or self.merged_into)
+
     def next_due(self) -> int | None:
         """When the next timer of any lifecycle is due."""
         due = NEVER

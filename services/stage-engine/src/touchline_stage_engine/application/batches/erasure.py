@@ -70,27 +70,54 @@ class Erasures:
             return None
         root: str = key if by is None else by
         asked = await self._ask_others(tables, folding, customer, root, erased_at, receipt)
-        if customer.merged_into not in (None, root):
-            # It lost its way to the root that is being erased, and has transferred its touchpoints to another.
+        if customer.merged_into is not None:
+            # What it has transferred goes from there too. It may have another root than the one being erased by now,
+            # and that one may read a transfer, also of what is younger than the erasure, after it was erased itself.
             changes.outbox.append(identity_message(customer.merged_into, WITHDRAWN, {"alias": key}, builder.decided_at))
-        for index, name in enumerate(folding.names):
-            if customer.published[index].stage is not None:
-                changes.outbox.append(builder.no_stage(key, name))
-        for name in customer.unread:
+        removed = await self._delete(tables, folding, customer, erased_at, now)
+        if receipt is not None:
+            await tables.erasures.save_receipt(ErasureReceipt(receipt, self._hash(key), asked, erased_at, now, removed))
+        self._any = True
+        changes.counts["erasures"] += 1
+        log.info("customer_erased", partition=self._partition)
+        return await self._begin_anew(tables, folding, customer, erased_at)
+
+    async def erase_emptied(self, tables: PartitionTables, folding: Folding, now: int) -> list[str]:
+        """Erase customers again who were erased before and have nothing any more: no row may name them.
+
+        What came since their erasure was an alias's, and the alias belongs to somebody else. Facts were published of
+        it, so subscribers have to forget them too.
+
+        Returns:
+            Their keys.
+        """
+        if not self._any:
+            return []
+        emptied = []
+        for key, customer in list(folding.changes.customers.items()):
+            if customer.erased_before is not None and customer.stored and customer.is_empty:
+                await self._delete(tables, folding, customer, customer.erased_before, now)
+                emptied.append(key)
+        return emptied
+
+    async def _delete(
+        self, tables: PartitionTables, folding: Folding, customer: Customer, erased_at: int, now: int
+    ) -> dict[str, int]:
+        """Delete a customer's rows, tell subscribers, and remember the erasure. Returns table → rows."""
+        key, changes, builder = customer.customer_id, folding.changes, folding.builder
+        published = [name for index, name in enumerate(folding.names) if customer.published[index].stage is not None]
+        # Stages that this transaction has ended have not been published as ended yet.
+        ended = [name for customer_id, name in changes.stages if customer_id == key]
+        for name in dict.fromkeys([*published, *ended, *customer.unread]):
             changes.outbox.append(builder.no_stage(key, name))
         await forget_customer(tables, builder, changes.outbox, key, erased_at, now)
         changes.outbox.append(builder.erased(key, customer.incarnation, erased_at))
         removed = await tables.erasures.delete_customer(key, erased_at)
-        if receipt is not None:
-            await tables.erasures.save_receipt(ErasureReceipt(receipt, self._hash(key), asked, erased_at, now, removed))
         await tables.erasures.remember(
             self._hash(key), ErasureRecord(erased_at, customer.incarnation + 1, customer.merges)
         )
-        self._any = True
         changes.forget(key)
-        changes.counts["erasures"] += 1
-        log.info("customer_erased", partition=self._partition)
-        return await self._begin_anew(tables, folding, customer, erased_at)
+        return removed
 
     async def _ask_others(
         self,
@@ -126,7 +153,9 @@ class Erasures:
         """The next incarnation: what occurred after the erasure is kept and folded again."""
         key = before.customer_id
         customer = folding.new_customer(key)
-        customer.incarnation, customer.erased_before = before.incarnation + 1, erased_at
+        customer.incarnation = before.incarnation + 1
+        # Requests may come in another order than they were made.
+        customer.erased_before = max(erased_at, before.erased_before or erased_at)
         customer.merges, customer.known = before.merges, None
         customer.touchpoints, customer.seen_at = await tables.touchpoints.count(key)
         if customer.touchpoints:

@@ -73,6 +73,11 @@ class Request(NamedTuple):
     label: Label | None
 
 
+def is_erase_request(record: Any) -> bool:
+    """Whether a record of the identity topic is an erase request, by its headers alone."""
+    return ("ce_type", ERASE_REQUESTED.encode()) in (record.headers or ())
+
+
 def read_messages(record: Any) -> list[Message] | Poison:
     """Read one record of the identity topic: one message, or one for each of several links."""
     message = _read_message(record)

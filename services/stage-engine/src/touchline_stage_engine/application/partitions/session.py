@@ -15,6 +15,7 @@ from touchline_stage_engine.application.batches.batch import Batch
 from touchline_stage_engine.application.errors import Interrupted
 from touchline_stage_engine.application.partitions.catch_up import Flush
 from touchline_stage_engine.application.partitions.context import WorkerContext, clock
+from touchline_stage_engine.application.partitions.erasure_parts import erasure_parts
 from touchline_stage_engine.application.partitions.fold_traces import FoldTraces
 from touchline_stage_engine.application.partitions.isolation import Isolation
 from touchline_stage_engine.application.partitions.rebuild import Rebuild
@@ -64,7 +65,8 @@ class PartitionSession:
             self.audiences = AudienceEvaluation(context, self._writer, context.audience_candidates)
             self._writer.on_committed = self.audiences.note
         self._isolation = Isolation(partition, self._fold, self._reject, self._writer.reset)
-        self._polled: Records | None = None
+        self._last_part: Records | None = None
+        """With it, everything that was polled is folded."""
         self._flush = Flush(context.catch_up, partition)
         self._timers_checked_at = 0
         self._trim_at = time.monotonic()
@@ -124,13 +126,13 @@ class PartitionSession:
         if self._rebuild.pending:
             await self._rebuild.begin()
         await self._publisher.wait_for_capacity()
-        records = self._polled = await self._poll()
+        records = await self._poll()
         large = records is not None and len(records.touchpoints) > _LARGE
         if records is None:
             self._confirmed_at = max(self._confirmed_at, consumer.confirmed_at(self._partition))
         else:
             async with self._context.turns if large else nullcontext():
-                await self._isolation.fold(records)
+                await self._fold_in_parts(records)
         caught_up_at = consumer.caught_up_at(self._partition)
         self._note_flushed(caught_up_at)
         if caught_up_at is not None:
@@ -161,14 +163,21 @@ class PartitionSession:
                 records.identity.extend(more.identity)
         return records
 
+    async def _fold_in_parts(self, records: Records) -> None:
+        parts = list(erasure_parts(records))
+        self._last_part = parts[-1]
+        for part in parts:
+            await self._isolation.fold(part)
+
     async def _fold(self, records: Records) -> None:
         began = time.monotonic()
         touchpoints, identity = records
         number = len(touchpoints) + len(identity)
         offsets = records.positions_after
         batch = await self._writer.gather(records)
-        # When a batch is folded in parts, the rest of it has been read and not folded.
-        caught_up_at = self._context.consumer.caught_up_at(self._partition) if records is self._polled else None
+        # When what was polled is folded in parts, the rest of it has been read and not folded.
+        is_last = records is self._last_part
+        caught_up_at = self._context.consumer.caught_up_at(self._partition) if is_last else None
         received_at = touchpoints[0].timestamp / 1000 if touchpoints else None
         fold = partial(batch.apply, caught_up_at=caught_up_at)
         tracing = self._context.tracing

@@ -1,0 +1,297 @@
+"""Kind: what becomes of a record depends on which other records its batch holds. Only their order may matter.
+
+The same records are read in the same order, once in as few batches as possible, once one by one, and once with random
+ends of batches. What is erased and what remains is compared.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+import time_machine
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
+from touchline_schemas.cloudevents import to_headers
+from touchline_schemas.partitions import partition_of
+from touchline_schemas.times import to_wire
+from touchline_stage_engine.application.identities.messages import ERASE_REQUESTED
+from touchline_stage_engine.application.outbox_records import CUSTOMER_STAGES
+from touchline_stage_engine.application.partitions.erasure_parts import erasure_parts
+from touchline_stage_engine.application.values import Records
+
+from tests.support.engine.expected import now_micros
+from tests.support.engine.memory_records import IDENTIFIERS, Record
+from tests.support.engine.memory_sessions import MemorySessions
+from tests.support.engine.world import touchpoint
+
+BEGIN = datetime(2026, 1, 1, 0, 30, tzinfo=UTC)
+KEYS = ["c1", "c2", "c3", "anon:a", "anon:b", "anon:z", "email:x@example.org"]
+MOST = 300
+"""Rounds of reading and publishing until everything must have come to an end."""
+
+
+class Post(NamedTuple):
+    """A touchpoint that occurred some minutes ago, and was received ``delay`` seconds later at most."""
+
+    number: int
+    minutes: int
+    type: str
+    delay: int
+    identifiers: dict[str, str]
+
+
+class Erase(NamedTuple):
+    """A request to erase a person, made some seconds ago: by other ways than the touchpoints."""
+
+    key: str
+    seconds: int = 0
+
+
+class Read(NamedTuple):
+    """An owner reads everything that is there, and publishes what comes of it."""
+
+    partition: int
+
+
+Action = Post | Erase | Read
+Ends = Callable[[int], list[int]]
+"""Number of records → the sizes of the batches that they are read in."""
+
+
+class Reader:
+    """One run over a list of actions."""
+
+    def __init__(self, partitions: int, limit: int, cached: int, ends: Ends) -> None:
+        self.engine = MemorySessions(partitions=partitions, limit=limit, cached=cached)
+        self._ends = ends
+
+    async def run(self, actions: list[Action], clock: Any) -> None:
+        for partition in self.engine.partitions:
+            await self.engine.take(partition)
+        for action in actions:
+            clock.shift(timedelta(seconds=1))
+            if isinstance(action, Post):
+                self.post(action)
+            elif isinstance(action, Erase):
+                self.erase(action)
+            else:
+                await self.read(action.partition % len(self.engine.partitions))
+        for _ in range(MOST):
+            if self.engine.idle:
+                return
+            for partition in self.engine.partitions:
+                await self.read(partition)
+        raise AssertionError("messages between partitions do not come to an end")
+
+    def post(self, made: Post) -> None:
+        now = datetime.now(UTC)
+        at = now - timedelta(minutes=made.minutes)
+        received_at = min(now, at + timedelta(seconds=made.delay))
+        named = {"previous_id": made.identifiers.get("anonymous_id")} if made.type == "aliased" else {}
+        self.engine.topics.post(
+            touchpoint(
+                f"t{made.number}", at, type=made.type, received_at=to_wire(received_at), properties=named,
+                **made.identifiers,
+            )
+        )  # fmt: skip
+
+    def erase(self, made: Erase) -> None:
+        now, topics = datetime.now(UTC), self.engine.topics
+        headers = to_headers(id="e", type=ERASE_REQUESTED, source="/test", time=now, subject=made.key)
+        receipt = f"00000000-0000-0000-0000-{len(topics.identity):012}"
+        data = {"erased_at": now_micros() - made.seconds * 1_000_000, "by": None, "receipt": receipt}
+        topics.append(topics.identity, "identity", made.key, orjson.dumps(data), headers)
+
+    async def read(self, partition: int) -> None:
+        touchpoints, messages = self.engine.topics.unread(partition)
+        for size in self._ends(touchpoints + messages):
+            own = min(touchpoints, size)
+            await self.engine.step(partition, own, size - own)
+            touchpoints -= own
+        self.engine.publish(partition)
+
+    def remains(self) -> dict[str, Any]:
+        """Everything that is kept of everybody, and what subscribers of the compacted topic see."""
+        database = self.engine.database
+        compacted = {
+            record.key: None if record.value is None else orjson.loads(record.value)["stage"]
+            for record in self.engine.topics.published
+            if record.topic == CUSTOMER_STAGES
+        }
+        linked = {key for key, _ in database.links}
+        return {
+            "touchpoints": {
+                place: (row["occurred_at"], row["received_at"], row["type"], row["identifiers"], row["original_key"])
+                for place, row in database.touchpoints.items()
+            },
+            "copies": database.copies.keys(),
+            "customers": {
+                key: (row["touchpoints"], row["erased_before"], row["merged_into"])
+                for (_, key), row in database.customers.items()
+                # Who had touchpoints or links for a moment only may have a row that says nothing, unless erased before.
+                if row["touchpoints"] or key in linked or row["erased_before"] is not None
+            },
+            "stages": {place: row[1:3] for place, row in database.stages.items()},
+            "history": database.history.keys(),
+            "aliases": database.aliases.keys(),
+            "links": database.links.keys(),
+            "conflicts": {(conflict.customer_a, conflict.customer_b) for conflict in database.conflicts.values()},
+            "shared": database.shared_keys,
+            "erasures": {place: one.erased_at for place, one in database.erasures.items()},
+            "receipts": {
+                place: (one.asked, one.removed["touchpoints"]) for place, one in database.receipts.items()
+            },
+            "compacted": {key: stage for key, stage in compacted.items() if stage is not None},
+        }  # fmt: skip
+
+
+def at_once(records: int) -> list[int]:
+    return [records] if records else []
+
+
+def one_by_one(records: int) -> list[int]:
+    return [1] * records
+
+
+def at_random(seed: int) -> Ends:
+    random = Random(seed)
+
+    def sizes(records: int) -> list[int]:
+        found = []
+        while records:
+            found.append(random.randint(1, records))
+            records -= found[-1]
+        return found
+
+    return sizes
+
+
+def remains(actions: list[Action], ends: Ends, partitions: int, limit: int, cached: int) -> dict[str, Any]:
+    with time_machine.travel(BEGIN, tick=False) as clock:
+        reader = Reader(partitions, limit, cached, ends)
+        asyncio.run(reader.run(actions, clock))
+        return reader.remains()
+
+
+def compare(
+    actions: list[Action], *, partitions: int = 1, limit: int = 50, cached: int = 1000, seed: int = 0
+) -> dict[str, Any]:
+    """Read these records in batches of all kinds; what remains in each case."""
+    expected = remains(actions, one_by_one, partitions, limit, cached)
+    for ends in (at_once, at_random(seed)):
+        found = remains(actions, ends, partitions, limit, cached)
+        for table, rows in expected.items():
+            assert found[table] == rows, table
+    return expected
+
+
+POSTS = st.builds(
+    Post,
+    st.integers(0, 6),
+    st.integers(0, 6),
+    st.sampled_from(["page_viewed", "page_viewed", "purchased", "aliased"]),
+    st.sampled_from([0, 0, 3, 3600]),
+    st.sampled_from(IDENTIFIERS),
+).filter(lambda made: made.type != "aliased" or len(made.identifiers) > 1)
+ERASES = st.builds(Erase, st.sampled_from(KEYS), st.sampled_from([0, 2, 200]))
+READS = st.builds(Read, st.integers(0, 2))
+
+
+FAR = [
+    Post(1, 5, "page_viewed", 0, {"anonymous_id": "b"}),
+    Post(2, 4, "page_viewed", 0, {"anonymous_id": "b", "email": "x@example.org"}),
+    Post(3, 3, "page_viewed", 0, {"customer_id": "c3", "email": "x@example.org"}),
+]
+"""A customer, and an alias that is two links away."""
+BESIDE = Post(1, 0, "page_viewed", 0, {"customer_id": "c3", "email": "x@example.org"})
+
+
+@settings(
+    max_examples=int(os.environ.get("TOUCHLINE_EXAMPLES", "100")),
+    # The same examples in every normal run; others with TOUCHLINE_EXAMPLES.
+    derandomize="TOUCHLINE_EXAMPLES" not in os.environ,
+    deadline=None,
+    # Making an example smaller takes minutes.
+    phases=[Phase.explicit, Phase.generate],
+)
+@given(
+    st.lists(st.one_of(POSTS, POSTS, POSTS, ERASES, READS), max_size=24),
+    st.integers(1, 3),
+    st.sampled_from([1, 2, 50]),
+    st.sampled_from([1, 1000]),
+    st.integers(0, 1 << 16),
+)
+# The erase request and the transfer from the alias are read together.
+@example([*FAR, Read(0), Read(0), Read(0), Erase("c3")], 1, 50, 1000, 0)
+# A link is made again while its ends are erased.
+@example([BESIDE, Read(0), Erase("c3", 2), Erase("email:x@example.org")], 1, 50, 1000, 0)
+# The customer was erased before the link is read, and gets an alias's touchpoints for a moment.
+@example(
+    [Erase("c3"), Post(2, 0, "page_viewed", 0, {"email": "x@example.org"}), BESIDE._replace(minutes=1)], 1, 50, 1, 0
+)
+def test_what_is_erased_and_what_remains_does_not_depend_on_the_ends_of_batches(
+    actions: list[Action], partitions: int, limit: int, cached: int, seed: int
+) -> None:
+    compare(actions, partitions=partitions, limit=limit, cached=cached, seed=seed)
+
+
+@pytest.mark.parametrize("link_first", [True, False])
+def test_an_erase_request_concerns_the_links_that_were_read_before_it_in_whatever_batch(link_first: bool) -> None:
+    """Kind: a link and an erase request of one key are read together, in either order."""
+    owner, alias = (Read(partition_of(key, 3)) for key in ("c1", "anon:a"))
+    erase: list[Action] = [Erase("anon:a")]
+    link: list[Action] = [owner]
+    left = compare(
+        [
+            Post(1, 5, "page_viewed", 0, {"anonymous_id": "a"}),
+            alias,
+            Post(2, 4, "page_viewed", 0, {"customer_id": "c1", "anonymous_id": "a"}),
+            *(link + erase if link_first else erase + link),
+            alias,
+        ],
+        partitions=3,
+    )
+    assert {customer for customer, _ in left["touchpoints"]} == (set() if link_first else {"c1"})
+    assert not left["links"]
+    assert left["compacted"].keys() == (set() if link_first else {b"c1/trial"})
+
+
+def test_nothing_names_a_customer_who_got_touchpoints_of_an_alias_for_a_moment_after_the_erasure() -> None:
+    """Kind: an empty row that names an erased person."""
+    post = Post(2, 0, "page_viewed", 0, {"email": "x@example.org"})
+    left = compare([Erase("c3"), post, BESIDE._replace(minutes=1)])
+    assert left["customers"].keys() == {"email:x@example.org"}
+
+
+def test_a_request_that_is_older_than_one_read_before_brings_nothing_back() -> None:
+    """Kind: an erasure whose time goes back."""
+    old = Post(1, 1, "page_viewed", 0, {"customer_id": "c1"})
+    left = compare([old, Erase("c1"), Read(0), Erase("c1", 200), Read(0), old._replace(number=2)])
+    assert not left["touchpoints"]
+
+
+RECORDS = st.tuples(st.lists(st.sampled_from("abcd")), st.lists(st.tuples(st.sampled_from("abcd"), st.booleans())))
+
+
+@given(RECORDS)
+def test_a_part_has_one_record_of_whatever_it_erases_and_the_order_stays(
+    made: tuple[list[str], list[tuple[str, bool]]],
+) -> None:
+    touchpoints = [Record("touchpoints", 0, offset, key.encode(), b"{}") for offset, key in enumerate(made[0])]
+    kinds = {True: ERASE_REQUESTED, False: "touchline.link-requested"}
+    messages = [
+        Record("identity", 0, offset, key.encode(), b"{}", [("ce_type", kinds[erases].encode())])
+        for offset, (key, erases) in enumerate(made[1])
+    ]
+    parts = list(erasure_parts(Records(list(touchpoints), list(messages))))
+    assert [one for part in parts for one in (*part.touchpoints, *part.identity)] == [*touchpoints, *messages]
+    assert not any(part.touchpoints for part in parts[1:])
+    for part in parts:
+        keys = [one.key for one in (*part.touchpoints, *part.identity)]
+        assert all(keys.count(one.key) == 1 for one in part.identity if made[1][one.offset][1])
+    assert len(parts) == 1 or any(erases for _, erases in made[1])
