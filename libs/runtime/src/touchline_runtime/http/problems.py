@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from touchline_runtime.errors import Unavailable
+from touchline_runtime.process.request_faults import FaultsOver, RequestFaults, route_of
 
 MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger(__name__)
@@ -102,6 +103,7 @@ def _driver_errors() -> tuple[type[Exception], ...]:
 
 def install(app: FastAPI) -> None:
     """Make every error of the application a problem."""
+    app.add_middleware(FaultsOver)
 
     @app.exception_handler(Problem)
     async def _problem(_: Request, error: Problem) -> Response:
@@ -136,7 +138,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> Response:
-        log.error("request_failed", method=request.method, route=_route(request.scope), exc_info=error)
+        log.error("request_failed", method=request.method, route=route_of(request.scope), exc_info=error)
         return Problem(500, "something went wrong on our side; the log has the details", type="internal").response()
 
 
@@ -149,7 +151,7 @@ def server_problem(request: Request, error: Exception) -> Problem | None:
         return problem
     if (cause := database_cause(error)) is None:
         return None
-    log.warning("server_away", route=_route(request.scope), error=f"{type(cause).__name__}: {cause}")
+    RequestFaults.of(request.scope).away(route_of(request.scope), cause)
     detail = "the database does not answer: try again shortly"
     return Problem(503, detail, type="unavailable", headers={"Retry-After": "2"})
 
@@ -163,13 +165,8 @@ def _refused_by_database(request: Request, error: Exception) -> Problem | None:
     cause = database_cause(error)
     if cause is None or not is_refusal(cause):
         return None
-    log.error("database_refuses", route=_route(request.scope), error=f"{type(cause).__name__}: {cause}", remedy=REFUSAL)
+    RequestFaults.of(request.scope).refused(route_of(request.scope), cause, REFUSAL)
     return Problem(503, REFUSAL, type="database-refuses", headers={"Retry-After": "30"})
-
-
-def _route(scope: Scope) -> str | None:
-    """The route as it was declared: a path may hold what belongs in no log, such as an address or a link's token."""
-    return getattr(scope.get("route"), "path", None)
 
 
 class TimeLimit:
@@ -203,7 +200,7 @@ class TimeLimit:
         except TimeoutError:
             if begun:
                 raise
-            log.warning("request_timed_out", route=_route(scope), seconds=self._seconds)
+            RequestFaults.of(scope).timed_out(route_of(scope), self._seconds)
             detail = f"no answer within {self._seconds:g} s: try again shortly"
             problem = Problem(503, detail, type="unavailable", headers={"Retry-After": "2"})
             await problem.response()(scope, receive, send)
