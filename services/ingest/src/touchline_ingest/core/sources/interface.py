@@ -32,9 +32,10 @@ class Request:
         method: upper-case, ``POST``.
         url: the public URL as the sender wrote it, query included; behind a proxy that is not what the server saw.
         headers: by lower-case name; repeated ones joined with ``", "``.
-        body: the raw bytes, for signatures are made over these.
+        body: the raw bytes, decompressed.
         query: the decoded query parameters, the last of each name.
         certificates: PEM bytes by URL, which the shell fetched after an earlier ``NeedsCertificate``.
+        compressed: the body as it was sent, where that was compressed.
     """
 
     method: str
@@ -43,6 +44,18 @@ class Request:
     body: bytes
     query: Mapping[str, str] = field(default_factory=dict)
     certificates: Mapping[str, bytes] = field(default_factory=dict)
+    compressed: bytes | None = None
+
+    @property
+    def signed_bodies(self) -> tuple[bytes, ...]:
+        """What a signature may have been made over; it has to match one.
+
+        Senders that document compressed webhooks sign what they compress: GetStream ("the payload signature check is
+        done on the uncompressed payload") and Quicknode Streams ("signs the uncompressed JSON before gzipping it"). A
+        proxy that compresses on the way changes nothing of that. Stripe, SendGrid, HubSpot and the Standard Webhooks
+        specification name the raw body and say nothing of compression, so the bytes as sent are accepted too.
+        """
+        return (self.body,) if self.compressed is None else (self.body, self.compressed)
 
     def with_certificate(self, url: str, pem: bytes) -> "Request":
         """The same request with one certificate more, to ask the source again."""

@@ -46,6 +46,8 @@ class BodyDecoder:
         self._chunks: list[bytes] = []
         self._received = 0
         self._compressed = "gzip" in encoding
+        self.compressed: bytes | None = None
+        """Once finished: the body as it was sent, where that was compressed."""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next chunk.
@@ -68,7 +70,10 @@ class BodyDecoder:
         """
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks = []
-        return _inflated(body, self._decompressed_limit) if self._compressed else body
+        if not self._compressed:
+            return body
+        self.compressed = body
+        return _inflated(body, self._decompressed_limit)
 
 
 def _inflated(body: bytes, limit: int) -> bytes:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import NamedTuple
 
 from starlette.requests import Request
 from touchline_runtime.http.credentials import presented_key
@@ -19,8 +20,15 @@ _HELD = "touchline.held-body"
 _IDEMPOTENCY = "touchline.idempotency-key"
 _MAX_IDEMPOTENCY_KEY = 255
 MAX_UNPROVEN_DECOMPRESSED_BYTES = 1_000_000
-"""Of a compressed body that is not proven yet. Its signature is over what it decompresses to, so that a forged one
-costs the work of decompressing it."""
+"""Of a compressed body that is not proven yet. Its signature is over what it decompresses to (see
+``Request.signed_bodies``), so that a forged one costs the work of decompressing it."""
+
+
+class SignedBody(NamedTuple):
+    """A body of which a signature is to be checked: decompressed, and as sent where that was compressed."""
+
+    body: bytes
+    compressed: bytes | None
 
 
 class RequestReader:
@@ -60,6 +68,20 @@ class RequestReader:
             Problem: 408 when the body takes too long.
             Overloaded: too many bodies are being received at once, or more requests arrive than can be worked on.
         """
+        body, _ = await self._read(request, entry, most=most, proven=proven, keep_compressed=False)
+        return body
+
+    async def read_signed_body(self, request: Request, entry: SourceEntry, *, most: int | None) -> SignedBody:
+        """The body of a request whose signature is checked next; until then it counts as unproven.
+
+        Raises:
+            RequestRefused, Problem, Overloaded: as ``read_body``.
+        """
+        return await self._read(request, entry, most=most, proven=False, keep_compressed=True)
+
+    async def _read(
+        self, request: Request, entry: SourceEntry | None, *, most: int | None, proven: bool, keep_compressed: bool
+    ) -> SignedBody:
         await self._turns.wait()
         if entry is not None:
             self.receiver.check_rate(entry)
@@ -85,8 +107,9 @@ class RequestReader:
                 headers={"Connection": "close"},
             ) from None
         body = decoder.finish()
-        held.grow(max(0, len(body) - held.bytes))
-        return body
+        compressed = decoder.compressed if keep_compressed else None
+        held.grow(max(0, len(body) + len(compressed or b"") - held.bytes))
+        return SignedBody(body, compressed)
 
     def check_idempotency_key(self, request: Request, entry: SourceEntry, body: bytes) -> None:
         """Remember the body under the request's ``Idempotency-Key`` until ``finish`` decides on it.

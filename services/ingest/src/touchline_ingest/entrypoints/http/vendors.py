@@ -111,10 +111,10 @@ class VendorEndpoints:
                     type="no-such-source",
                 )
             self._handler.check_headers(self._received(request, b"", ""), entry, source)
-            body = await self._reader.read_body(request, entry, most=most_bytes(source), proven=False)
+            body, compressed = await self._reader.read_signed_body(request, entry, most=most_bytes(source))
             # The same delivery sent again gives its events the same ids.
             named_by = "sha256:" + hashlib.sha256(body).hexdigest()
-            received = self._received(request, body, named_by)
+            received = self._received(request, body, named_by, compressed)
             return _response(await self._handler.handle(received, entry, source, entry.config, endpoint=endpoint))
 
     async def _handle(
@@ -132,13 +132,15 @@ class VendorEndpoints:
             )
         )
 
-    def _received(self, request: Request, body: bytes, named_by: str) -> VendorRequest:
+    def _received(self, request: Request, body: bytes, named_by: str, compressed: bytes | None = None) -> VendorRequest:
         headers: dict[str, str] = {}
         for name, value in request.headers.items():
             headers[name] = f"{headers[name]}, {value}" if name in headers else value
         query = dict(request.query_params)
         return VendorRequest(
-            request=interface.Request(request.method, self._public_address(request), headers, body, query),
+            request=interface.Request(
+                request.method, self._public_address(request), headers, body, query, compressed=compressed
+            ),
             path=request.url.path,
             headers=request.headers.items(),
             address=client_address(request),

@@ -118,7 +118,8 @@ def _refusal(request: Request, config: SourceConfig, now: datetime) -> RequestRe
         errors="replace"
     )
     after = timestamp.encode(errors="replace")
-    expected = (hmac_sha256(secret, before, request.body, after) for secret in config.secrets if secret)
+    secrets = [secret for secret in config.secrets if secret]
+    expected = (hmac_sha256(secret, before, body, after) for secret in secrets for body in request.signed_bodies)
     if not any_matches(expected, (signature,)):
         return not_genuine(
             "The signature doesn't match under this source's secret: check that it is the app's client secret, and "

@@ -111,8 +111,8 @@ def _refusal(request: Request, config: SourceConfig, now: datetime) -> RequestRe
             "The headers X-Twilio-Email-Event-Webhook-Signature and -Timestamp are needed: enable the signed event "
             "webhook in SendGrid."
         )
-    signed = timestamp.encode(errors="replace") + request.body
-    if not any(_verifies(secret, signature, signed) for secret in config.secrets):
+    signed = [timestamp.encode(errors="replace") + body for body in request.signed_bodies]
+    if not any(_verifies(secret, signature, one) for secret in config.secrets for one in signed):
         return not_genuine(
             "The signature doesn't match the body under this source's verification key: check that the key is this "
             "webhook's, and that nothing on the way rewrites the body."

@@ -117,7 +117,9 @@ def _refusal(request: Request, config: SourceConfig, now: datetime) -> RequestRe
     if not timestamp or not signatures:
         return not_genuine("The header Stripe-Signature is needed, with t= and v1=.")
     signed = timestamp.encode(errors="replace") + b"."
-    if not any_matches((hmac_sha256(secret, signed, request.body) for secret in config.secrets if secret), signatures):
+    secrets = [secret for secret in config.secrets if secret]
+    expected = (hmac_sha256(secret, signed, body) for secret in secrets for body in request.signed_bodies)
+    if not any_matches(expected, signatures):
         return not_genuine(
             "No v1 signature matches the body under this source's secret: check that it is this endpoint's signing "
             "secret (test and live endpoints have different ones), and that nothing on the way rewrites the body."

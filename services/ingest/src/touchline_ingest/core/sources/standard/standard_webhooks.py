@@ -109,7 +109,8 @@ def _refusal(request: Request, config: SourceConfig, message_id: str, now: datet
     timestamp, signatures = _header(request, "timestamp"), _header(request, "signature")
     if not (message_id and timestamp and signatures):
         return not_genuine("The headers webhook-id, webhook-timestamp and webhook-signature are needed.")
-    signed = f"{message_id}.{timestamp}.".encode(errors="replace") + request.body
+    before = f"{message_id}.{timestamp}.".encode(errors="replace")
+    signed = [before + body for body in request.signed_bodies]
     given: dict[str, list[bytes]] = {"v1": [], "v1a": []}
     for signature in signatures.split()[:_MAX_SIGNATURES]:
         version, _, text = signature.partition(",")
@@ -118,10 +119,11 @@ def _refusal(request: Request, config: SourceConfig, message_id: str, now: datet
             given[version].append(plain)
     symmetric = [s for s in config.secrets if s and not s.startswith(_PUBLIC)]
     keys = [from_base64(secret.removeprefix(_SYMMETRIC)) for secret in symmetric]
-    genuine = any_matches((hmac_sha256(key, signed) for key in keys if key), given["v1"])
+    genuine = any_matches((hmac_sha256(key, one) for key in keys if key for one in signed), given["v1"])
     for secret in config.secrets:
         if secret.startswith(_PUBLIC):
-            genuine |= _signed_by(from_base64(secret[len(_PUBLIC) :]) or b"", given["v1a"], signed)
+            key = from_base64(secret[len(_PUBLIC) :]) or b""
+            genuine |= any(_signed_by(key, given["v1a"], one) for one in signed)
     if not genuine:
         return not_genuine(
             "No signature in webhook-signature matches the body under this source's secret: check that the secret is "
