@@ -129,6 +129,7 @@ class Reader:
                 place: (row["occurred_at"], row["received_at"], row["type"], row["identifiers"], row["original_key"])
                 for place, row in database.touchpoints.items()
             },
+            "ids": {row["id"] for row in database.touchpoints.values()},
             "copies": database.copies.keys(),
             "customers": {
                 key: (row["touchpoints"], row["erased_before"], row["merged_into"])
@@ -171,9 +172,11 @@ def at_random(seed: int) -> Ends:
     return sizes
 
 
-def remains(actions: list[Action], ends: Ends, partitions: int, limit: int, cached: int) -> dict[str, Any]:
+def remains(
+    actions: list[Action], ends: Ends, partitions: int, limit: int, cached: int, kind: type[Reader] = Reader
+) -> dict[str, Any]:
     with time_machine.travel(BEGIN, tick=False) as clock:
-        reader = Reader(partitions, limit, cached, ends)
+        reader = kind(partitions, limit, cached, ends)
         asyncio.run(reader.run(actions, clock))
         return reader.remains()
 
@@ -273,6 +276,77 @@ def test_a_request_that_is_older_than_one_read_before_brings_nothing_back() -> N
     old = Post(1, 1, "page_viewed", 0, {"customer_id": "c1"})
     left = compare([old, Erase("c1"), Read(0), Erase("c1", 200), Read(0), old._replace(number=2)])
     assert not left["touchpoints"]
+
+
+class MessagesFirst(Reader):
+    """Reads the messages that are there before the touchpoints that are there."""
+
+    async def read(self, partition: int) -> None:
+        touchpoints, messages = self.engine.topics.unread(partition)
+        for own, others in ((0, messages), (touchpoints, 0)):
+            if own or others:
+                await self.engine.step(partition, own, others)
+        self.engine.publish(partition)
+
+
+OLD = st.builds(
+    Post,
+    st.integers(0, 6),
+    st.integers(1, 6),
+    st.sampled_from(["page_viewed", "purchased"]),
+    st.just(0),
+    st.sampled_from(IDENTIFIERS),
+)
+YOUNG = st.builds(
+    Post,
+    st.integers(100, 130),
+    st.just(0),
+    st.just("page_viewed"),
+    st.just(0),
+    st.sampled_from([one for one in IDENTIFIERS if len(one) == 1]),
+)
+
+
+@settings(
+    max_examples=int(os.environ.get("TOUCHLINE_EXAMPLES", "60")),
+    derandomize="TOUCHLINE_EXAMPLES" not in os.environ,
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+)
+@given(
+    st.lists(OLD, max_size=8),
+    st.sampled_from(KEYS),
+    st.lists(YOUNG, min_size=1, max_size=5, unique_by=lambda made: made.number),
+    st.integers(1, 3),
+    st.sampled_from([1, 1000]),
+)
+# What an alias did after the request reaches the customer before it, and is the alias's own after it.
+@example(
+    [Post(1, 3, "page_viewed", 0, {"customer_id": "c1", "anonymous_id": "a"})],
+    "c1",
+    [Post(100, 0, "page_viewed", 0, {"anonymous_id": "a"})],
+    1,
+    1000,
+)
+def test_what_is_younger_than_an_erasure_stays_where_it_belongs_whether_it_is_read_before_or_after_the_request(
+    old: list[Post], key: str, young: list[Post], partitions: int, cached: int
+) -> None:
+    everything: list[Action] = [Read(partition) for partition in range(partitions)]
+    actions = [*old, *everything * 8, Erase(key), *young]
+    before, after = (remains(actions, at_once, partitions, 50, cached, reader) for reader in (Reader, MessagesFirst))
+    # How many rows the request removed depends on it; what is left does not.
+    del before["receipts"], after["receipts"]
+    assert before == after
+    assert {number for number, *_ in young} == {number for number in range(100, 131) if f"t{number}" in before["ids"]}
+
+
+def test_a_younger_content_of_an_erased_touchpoint_counts_when_it_is_sent_again() -> None:
+    """It loses to the older content if it is read before the request: then both are one touchpoint."""
+    older = Post(1, 5, "page_viewed", 0, {"customer_id": "c1"})
+    younger = older._replace(minutes=0)
+    assert not compare([older, younger, Erase("c1", 1)])["ids"]
+    assert compare([older, younger, Erase("c1", 1), Read(0), younger])["ids"] == {"t1"}
+    assert compare([older, Erase("c1"), Read(0), younger])["ids"] == {"t1"}
 
 
 RECORDS = st.tuples(st.lists(st.sampled_from("abcd")), st.lists(st.tuples(st.sampled_from("abcd"), st.booleans())))
