@@ -8,6 +8,7 @@ import asyncpg
 import structlog
 from touchline_runtime.database.faults import UNREACHABLE
 from touchline_runtime.errors import Unavailable
+from touchline_runtime.process.repeated_faults import FaultLog
 
 from touchline_notifier.adapters.postgres import decision_statements as sql
 from touchline_notifier.adapters.postgres.outbox import Connection
@@ -39,6 +40,7 @@ class PostgresSubscriptionStore:
         self._pool = pool
         self._hashes = hashes
         self._partitions = partitions
+        self._fault = FaultLog(log, "unsubscribe_not_recorded")
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTransaction]:
@@ -65,5 +67,6 @@ class PostgresSubscriptionStore:
             async with asyncio.timeout(_TIMEOUT_SECONDS), self._pool.acquire() as connection:
                 yield connection
         except (*UNREACHABLE, asyncpg.PostgresError) as error:
-            log.warning("unsubscribe_not_recorded", error=type(error).__name__)
+            self._fault.failed(type(error).__name__)
             raise Unavailable("the database does not answer") from None
+        self._fault.over()
