@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from touchline_console.application import lifecycle, overview, people, plays, sources
+from touchline_console.application.changes import audiences
 from touchline_console.application.parts import explain
 from touchline_console.application.ports import (
     Computing,
@@ -111,7 +112,10 @@ def test_every_other_page(fault: ServiceFault) -> None:
         overview.overview(asked, period),
         overview.lifecycle_board(asked, "n"),
         overview.health_strip(asked),
-        people.listed(asked, people.Asked(), None, NOW),
+        people.listed(asked, people.Asked(), None),
+        audiences.audiences(asked, None),
+        audiences.form(asked, audiences.AudienceDraft()),
+        audiences.count(asked, audiences.AudienceDraft(asked=people.Asked(stage="buy"))),
         plays.plays(asked),
         plays.play(asked, "p", period),
         plays.actions(asked, {}, None),

@@ -1,8 +1,7 @@
 """The list of customers: search, filters, sorting, pages, and all of it as CSV."""
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from touchline_runtime.exports.csv_text import csv_lines
@@ -10,7 +9,6 @@ from touchline_runtime.exports.csv_text import csv_lines
 from touchline_console.application.parts import part, parts
 from touchline_console.application.ports import Services
 from touchline_console.application.titles import Titles
-from touchline_console.core.period import wire
 
 PAGE = 50
 CSV_PAGE = 1000
@@ -26,6 +24,7 @@ SORTS = (
 )  # fmt: skip
 STATES = (("stalled", "stalled"), ("not_stalled", "not stalled"), ("at_risk", "at risk: stalled or slipped back"))
 STAGE_COLUMNS = {"stage": "stage", "stalled level": "stalled_level", "slipped back by": "slipped_by"}
+CHOICES = {"sorts": SORTS, "states": STATES, "seen": SEEN}
 CSV_HEAD = (
     "customer_id", "name", "email", "value", "purchases", "touchpoints", "last_seen_at", "first_seen_at",
     "first_channel", "first_source", "last_purchase_at",
@@ -41,6 +40,7 @@ class Asked:
     stage: str = ""
     state: str = ""
     entered: str = ""
+    in_stage: str = ""
     min_value: str = ""
     seen: str = ""
     channel: str = ""
@@ -60,30 +60,46 @@ class Asked:
         known = names[lifecycle] if lifecycle else {stage for stages in names.values() for stage in stages}
         return replace(self, lifecycle=lifecycle, stage=self.stage if self.stage in known else "")
 
-    def for_engine(self, now: datetime) -> dict[str, Any]:
-        """Parameters of the engine's list. What makes no sense is left out."""
+    def as_filter(self) -> dict[str, Any]:
+        """The conditions, as the engine's list and its audiences have them. What makes no sense is left out."""
+        seen, entered, in_stage = _days(self.seen), _days(self.entered), _days(self.in_stage)
+        conditions: dict[str, Any] = {
+            "lifecycle": self.lifecycle,
+            "stage": self.stage,
+            "stalled": {"stalled": True, "not_stalled": False}.get(self.state),
+            "at_risk": True if self.state == "at_risk" else None,
+            "entered_within": _span(entered) if entered > 0 else None,
+            "in_stage_for": _span(in_stage) if in_stage > 0 else None,
+            "min_value": _number(self.min_value),
+            "seen_within": _span(seen) if seen > 0 else None,
+            "not_seen_for": _span(-seen) if seen < 0 else None,
+            "first_channel": self.channel,
+            "trait": self.trait if ":" in self.trait.strip(":") else None,
+        }
+        return {name: value for name, value in conditions.items() if value is not None and value != ""}
+
+    def for_engine(self) -> dict[str, Any]:
+        """Parameters of the engine's list."""
         sort = self.sort if self.sort in dict(SORTS) else "value"
         if sort == "entered" and not self.lifecycle:
             sort = "value"
-        asked: dict[str, Any] = {
-            "q": self.q,
-            "lifecycle": self.lifecycle,
-            "stage": self.stage,
-            "stalled": {"stalled": "true", "not_stalled": "false"}.get(self.state),
-            "at_risk": "true" if self.state == "at_risk" else None,
-            "min_value": _number(self.min_value),
-            "first_channel": self.channel,
-            "trait": self.trait if ":" in self.trait.strip(":") else None,
-            "sort": sort,
-            "order": self.order if self.order in ("asc", "desc") else None,
-        }
-        days = _number(self.entered)
-        if days and 0 < days < 36_500:
-            asked["entered_since"] = wire(now - timedelta(days=days))
-        days = _number(self.seen)
-        if days and abs(days) < 36_500:
-            asked["seen_since" if days > 0 else "seen_before"] = wire(now - timedelta(days=abs(days)))
-        return asked
+        order = self.order if self.order in ("asc", "desc") else None
+        return as_parameters(self.as_filter()) | {"q": self.q, "sort": sort, "order": order}
+
+
+def as_parameters(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Conditions as query parameters."""
+    return {name: str(value).lower() if isinstance(value, bool) else value for name, value in conditions.items()}
+
+
+def _days(text: str) -> float:
+    """A number of days; 0: none."""
+    value = _number(text)
+    return value if value is not None and abs(value) < 36_500 else 0
+
+
+def _span(days: float) -> str:
+    return f"{int(days)}d" if days == int(days) else f"{max(1, round(days * 86_400))}s"
 
 
 def _number(text: str) -> float | None:
@@ -94,12 +110,18 @@ def _number(text: str) -> float | None:
     return value if abs(value) < 1e15 else None
 
 
-async def listed(services: Services, asked: Asked, cursor: str | None, now: datetime) -> dict[str, Any]:
+def asked_of(given: Mapping[str, Any]) -> Asked:
+    """What a request's parameters ask for."""
+    values = {field.name: str(given.get(field.name) or "").strip()[:400] for field in fields(Asked)}
+    return Asked(**{name: value for name, value in values.items() if value})
+
+
+async def listed(services: Services, asked: Asked, cursor: str | None) -> dict[str, Any]:
     """A page of customers, and what the filter bar offers."""
     lifecycles = await part(services.engine.get("/v1/lifecycles"))
     asked = asked.fitting(lifecycles.items) if lifecycles.ok else asked
     found = await parts(
-        customers=services.engine.get("/v1/customers", **asked.for_engine(now), limit=PAGE, cursor=cursor),
+        customers=services.engine.get("/v1/customers", **asked.for_engine(), limit=PAGE, cursor=cursor),
         firsts=services.engine.get("/v1/first-touchpoints"),
     )
     channels = sorted({item["channel"] for item in found["firsts"].items})
@@ -112,7 +134,7 @@ async def listed(services: Services, asked: Asked, cursor: str | None, now: date
     }
 
 
-async def as_csv(services: Services, asked: Asked, now: datetime) -> AsyncIterator[str]:
+async def as_csv(services: Services, asked: Asked) -> AsyncIterator[str]:
     """Every customer that the filters let through, as CSV, a page at a time; the head comes with the first page."""
     lifecycles = await part(services.engine.get("/v1/lifecycles"))
     asked = asked.fitting(lifecycles.items) if lifecycles.ok else asked
@@ -120,7 +142,7 @@ async def as_csv(services: Services, asked: Asked, now: datetime) -> AsyncIterat
     head = csv_lines([[*CSV_HEAD, *(f"{name} {what}" for name in names for what in STAGE_COLUMNS)]])
     cursor = None
     while True:
-        page = await services.engine.get("/v1/customers", **asked.for_engine(now), limit=CSV_PAGE, cursor=cursor)
+        page = await services.engine.get("/v1/customers", **asked.for_engine(), limit=CSV_PAGE, cursor=cursor)
         yield head + csv_lines(_row(item, names) for item in page["items"])
         head = ""
         cursor = page["next"]

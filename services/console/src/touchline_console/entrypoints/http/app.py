@@ -14,6 +14,7 @@ from touchline_console.application.navigation import Navigation
 from touchline_console.application.parts import explain
 from touchline_console.application.ports import NotFound, Rejected, ServiceFault, Unreachable
 from touchline_console.entrypoints.http import security
+from touchline_console.entrypoints.http.pages.audiences import audiences_router
 from touchline_console.entrypoints.http.pages.audit import audit_router
 from touchline_console.entrypoints.http.pages.context import Pages
 from touchline_console.entrypoints.http.pages.customers import customers_router
@@ -67,6 +68,7 @@ def console_app(
         overview_router,
         one_customer_router,
         customers_router,
+        audiences_router,
         editor_router,
         lifecycles_router,
         play_editor_router,

@@ -1,6 +1,5 @@
 """``/customers``, ``/customers.csv`` and ``/customers/{id}``."""
 
-from dataclasses import fields
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request
@@ -13,6 +12,7 @@ from touchline_console.application.parts import part
 from touchline_console.application.ports import NotFound
 from touchline_console.core import words
 from touchline_console.entrypoints.http.pages.context import Pages, services
+from touchline_console.entrypoints.http.pages.editor import is_editor
 from touchline_console.entrypoints.http.rendering import path_of
 
 
@@ -22,8 +22,8 @@ def customers_router(pages: Pages) -> APIRouter:
 
     @router.get("/customers")
     async def listed(request: Request, cursor: str | None = None) -> Response:
-        asked = _asked(request)
-        found = await people.listed(services(request), asked, cursor, datetime.now(UTC))
+        asked = people.asked_of(request.query_params)
+        found = await people.listed(services(request), asked, cursor)
         if asked.q and cursor is None and found["customers"].ok and not found["customers"].items:
             # An id that was merged into a customer, or one that is too new for the list.
             exact = await part(one_customer.exists(services(request), asked.q))
@@ -33,14 +33,16 @@ def customers_router(pages: Pages) -> APIRouter:
             request,
             "customers.html",
             cursor=cursor,
-            choices={"sorts": people.SORTS, "states": people.STATES, "seen": people.SEEN},
+            choices=people.CHOICES,
+            may_edit=is_editor(request),
             **found,
         )
 
     @router.get("/customers.csv")
     async def exported(request: Request) -> Response:
-        rows = await with_first_item_read(people.as_csv(services(request), _asked(request), datetime.now(UTC)))
-        kind = "-at-risk" if _asked(request).state == "at_risk" else ""
+        asked = people.asked_of(request.query_params)
+        rows = await with_first_item_read(people.as_csv(services(request), asked))
+        kind = "-at-risk" if asked.state == "at_risk" else ""
         headers = {"Content-Disposition": f'attachment; filename="customers{kind}-{datetime.now(UTC):%Y-%m-%d}.csv"'}
         return StreamingResponse(rows, media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -56,9 +58,3 @@ def customers_router(pages: Pages) -> APIRouter:
         return await pages.renderer.page(request, "customer.html", chosen=chosen, changed=changed, **found)
 
     return router
-
-
-def _asked(request: Request) -> people.Asked:
-    known = {field.name for field in fields(people.Asked)}
-    given = {name: value.strip()[:400] for name, value in request.query_params.items() if name in known}
-    return people.Asked(**{name: value for name, value in given.items() if value})
