@@ -1,6 +1,6 @@
 """What a reader's session needs: a consumer of touchpoints and facts, and publishers of the outboxes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, NamedTuple, Protocol
 
@@ -71,8 +71,8 @@ class RecordConsumer(Protocol):
     async def fetch(self, at_most: int) -> Fetched:
         """The next records, after a short wait when there are none."""
 
-    async def seek(self, lease: PartitionLease) -> None:
-        """Read a partition on from where the lease says, or from the nearest offset that exists."""
+    async def seek(self, leases: Collection[PartitionLease]) -> None:
+        """Read partitions on from where their leases say, or from the nearest offsets that exist; none is paused."""
 
     async def position(self, topic: Topic, partition: int) -> int:
         """The next offset to read. It is past transaction markers, which are no records."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -63,23 +63,22 @@ class KafkaRecordConsumer:
             found[at.topic][at.partition] = records
         return Fetched(found[self.topic_names["touchpoints"]], found[self.topic_names["facts"]])
 
-    async def seek(self, lease: PartitionLease) -> None:
-        offsets: dict[Topic, int] = {"touchpoints": lease.next_touchpoint, "facts": lease.next_fact}
-        for topic, offset in offsets.items():
-            at = self._at(topic, lease.partition)
-            self._consumer.seek(at, await self._nearest(at, offset))
-
-    async def _nearest(self, at: TopicPartition, offset: int) -> int:
-        """The offset, or the nearest that exists: retention may have cut the topic, or it was deleted and created."""
-        beginning = (await self._consumer.beginning_offsets([at]))[at]
-        end = (await self._consumer.end_offsets([at]))[at]
-        nearest = min(max(offset, beginning), max(end, beginning))
-        if offset > end:
-            # The topic was deleted. What is in the new one was never read; facts seen before are known by their ids.
-            nearest = beginning
-        if nearest != offset and offset:
-            log.warning("position_moved", topic=at.topic, partition=at.partition, was=offset, now=nearest)
-        return int(nearest)
+    async def seek(self, leases: Collection[PartitionLease]) -> None:
+        offsets = {self._at("touchpoints", lease.partition): lease.next_touchpoint for lease in leases}
+        offsets |= {self._at("facts", lease.partition): lease.next_fact for lease in leases}
+        if not offsets:
+            return
+        # A fetch that waits for records keeps the broker from answering later requests of the connection: meanwhile
+        # nothing is fetched, and all partitions are asked for at once. The group expects a heartbeat within seconds.
+        self._consumer.pause(*offsets)
+        beginnings = await self._consumer.beginning_offsets(list(offsets))
+        ends = await self._consumer.end_offsets(list(offsets))
+        for at, offset in offsets.items():
+            nearest = _nearest(offset, beginnings[at], ends[at])
+            if nearest != offset and offset:
+                log.warning("position_moved", topic=at.topic, partition=at.partition, was=offset, now=nearest)
+            self._consumer.seek(at, nearest)
+        self._consumer.resume(*offsets)
 
     async def position(self, topic: Topic, partition: int) -> int:
         return int(await self._consumer.position(self._at(topic, partition)))
@@ -105,6 +104,14 @@ class KafkaRecordConsumer:
 
     def _at(self, topic: Topic, partition: int) -> TopicPartition:
         return TopicPartition(self.topic_names[topic], partition)
+
+
+def _nearest(offset: int, beginning: int, end: int) -> int:
+    """The offset, or the nearest that exists: retention may have cut the topic, or it was deleted and created."""
+    if offset > end:
+        # The topic was deleted. What is in the new one was never read; facts seen before are known by their ids.
+        return beginning
+    return min(max(offset, beginning), max(end, beginning))
 
 
 class _RebalanceListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types

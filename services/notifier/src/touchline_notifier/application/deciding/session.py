@@ -144,11 +144,11 @@ class PartitionSession:
     async def _acquire(self, numbers: Sequence[int]) -> None:
         for number in numbers:
             lease = await self._store.acquire(number)
-            await self._consumer.seek(lease)
             self._partitions[number] = Partition(lease)
             self._worked_through["touchpoints", number] = lease.next_touchpoint
             self._worked_through["facts", number] = lease.next_fact
             self._publishers[number] = self._publisher(lease)
+        await self._consumer.seek([self._partitions[number].lease for number in numbers])
         self._acquisitions += 1
         # After the acquisition: nothing is decided by older plays than the former owner's.
         await self._take_up_plays()
@@ -170,7 +170,7 @@ class PartitionSession:
                 # The records may have been fetched before a seek: read them again from the offsets in the database.
                 for partition in self._partitions.values():
                     partition.held.clear()
-                    await self._consumer.seek(partition.lease)
+                await self._consumer.seek([partition.lease for partition in self._partitions.values()])
                 return
             await self._fold_touchpoints(fetched.touchpoints)
             await self._hold_facts(fetched.facts)
