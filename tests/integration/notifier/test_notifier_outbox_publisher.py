@@ -9,7 +9,7 @@ from touchline_notifier import bootstrap
 from touchline_notifier.adapters.kafka.outbox_publisher import KafkaOutboxPublisher
 from touchline_notifier.adapters.kafka.topics import Inputs
 from touchline_notifier.adapters.postgres import outbox
-from touchline_notifier.adapters.postgres.lease import acquire
+from touchline_notifier.adapters.postgres.partitions.lease import acquire
 from touchline_notifier.application.ports import PartitionLease
 from touchline_notifier.core.decisions.outbox_records import Outgoing
 from touchline_notifier.settings import NotifierSettings

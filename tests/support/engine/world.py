@@ -167,7 +167,7 @@ class World:
                     process.signal(signal.SIGCONT)
                     process.signal(signal.SIGKILL)
                     process.popen.wait()
-            await producer.stop()
+            await world.producer.stop()
 
     @property
     def lifecycles(self) -> Path:
@@ -246,6 +246,12 @@ class World:
     def topic(self, name: str) -> str:
         """A topic's full name."""
         return f"{self.prefix}.{name}.v1"
+
+    async def renew_producer(self) -> None:
+        """For topics that were created again: a producer files by the number of partitions that it remembers."""
+        await self.producer.stop()
+        self.producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap, acks="all", linger_ms=2)
+        await self.producer.start()
 
     async def post(self, touchpoints: Iterable[dict[str, Any]]) -> None:
         """Write touchpoints to their topic, in this order."""

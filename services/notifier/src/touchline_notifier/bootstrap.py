@@ -36,6 +36,7 @@ from touchline_notifier.adapters.metrics.deliveries import MeteredDeliveries
 from touchline_notifier.adapters.postgres import decision_statements as sql
 from touchline_notifier.adapters.postgres.delivery_queue import PostgresDeliveryQueue
 from touchline_notifier.adapters.postgres.operations import PostgresOperations
+from touchline_notifier.adapters.postgres.partitions.repartitioning import refile
 from touchline_notifier.adapters.postgres.plays.published import PostgresPlayStore, PostgresPublishedPlays
 from touchline_notifier.adapters.postgres.plays.recent_customers import PostgresRecentCustomers
 from touchline_notifier.adapters.postgres.plays.testing import PostgresTestLog
@@ -205,6 +206,7 @@ async def started(
     in_force = await _start_plays(built, tracing, deciding=True)
     async with Admin(settings, f"{settings.topic_prefix}-notifier-admin") as admin:
         inputs = await ensure_topics(admin, settings)
+        await database.retry_at_startup(settings, lambda: refile(built.pool, settings))
         built.health.add("kafka", lambda: kafka.answers(admin))
         await _await_lifecycles(settings, built.live.files, in_force, stopping)
         check = CheckBeforeSend(LimitsBeforeSend(built.live, inputs.stream))

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import asyncpg
 from touchline_runtime.audit.command_line import command_line_actor
 from touchline_runtime.database import pools as database
+from touchline_runtime.kafka import clients as kafka
 from touchline_runtime.publishing.publication import Publication
 
 from touchline_stage_engine import bootstrap
@@ -16,12 +17,15 @@ from touchline_stage_engine.adapters.files.history_file import HistoryFile
 from touchline_stage_engine.adapters.files.lifecycles import LifecycleFiles
 from touchline_stage_engine.adapters.files.play_triggers import read_triggers
 from touchline_stage_engine.adapters.kafka import commands
+from touchline_stage_engine.adapters.kafka.repartitioning import KafkaRepartitionTopics
 from touchline_stage_engine.adapters.postgres import erasure_receipts
 from touchline_stage_engine.adapters.postgres.definitions import PostgresDefinitions
 from touchline_stage_engine.adapters.postgres.recorded_history import RecordedHistory
+from touchline_stage_engine.adapters.postgres.repartitioning import PostgresRepartitionTables
 from touchline_stage_engine.adapters.postgres.simulations import PostgresSimulationRecord, PostgresSimulations
 from touchline_stage_engine.adapters.postgres.stored_history import PostgresStoredHistory
 from touchline_stage_engine.application import publishing, simulation, simulations
+from touchline_stage_engine.application import repartition as repartitioning
 from touchline_stage_engine.application.partitions.context import clock
 from touchline_stage_engine.application.publishing import Draft
 from touchline_stage_engine.application.queries.values import ErasureProgress, KnownKey
@@ -66,6 +70,22 @@ async def _tables(settings: StageEngineSettings) -> AsyncIterator[asyncpg.Pool]:
 async def rebuild(settings: StageEngineSettings) -> None:
     """Send the request to fold all customers again."""
     await commands.request_rebuild(settings, clock())
+
+
+async def repartition(
+    settings: StageEngineSettings, partitions: int, progress: repartitioning.Progress
+) -> repartitioning.Repartitioned | None:
+    """Change the number of partitions; None: there is nothing to do."""
+    settings.need("kafka_bootstrap_servers", "database_url")
+    if settings.auto_migrate:
+        await bootstrap.migrate(settings)
+    name, path = "touchline repartition", bootstrap.search_path(settings)
+    async with (
+        database.pool(settings, application_name=name, size=2, search_path=path, limited=False) as pool,
+        kafka.Admin(settings, f"{settings.topic_prefix}-repartition-admin") as admin,
+    ):
+        topics = KafkaRepartitionTopics(settings, admin)
+        return await repartitioning.repartition(topics, PostgresRepartitionTables(pool), partitions, progress)
 
 
 async def simulate(

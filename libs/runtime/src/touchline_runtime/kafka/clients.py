@@ -243,8 +243,8 @@ class Admin:
             if count != topic.partitions:
                 raise ConfigurationError(
                     f"topic {topic.name} has {count} partitions and TOUCHLINE_PARTITIONS says {topic.partitions}. "
-                    "Customers are filed by partition, so the count can't change under them: set "
-                    f"TOUCHLINE_PARTITIONS={count}, or choose another TOUCHLINE_TOPIC_PREFIX and post the history again"
+                    f"Customers are filed by partition: set TOUCHLINE_PARTITIONS={count}, or stop every service and "
+                    f"change the number with `touchline-stage-engine repartition {topic.partitions}`"
                 )
         await self._check_durability([topic.name for topic in topics])
 

@@ -16,7 +16,7 @@ from touchline_runtime.kafka.faults import remedy as kafka_remedy
 from touchline_notifier.adapters.kafka.consumer import KafkaRecordConsumer
 from touchline_notifier.adapters.kafka.outbox_publisher import KafkaOutboxPublisher
 from touchline_notifier.adapters.kafka.topics import Inputs
-from touchline_notifier.adapters.postgres.lease import publisher_name
+from touchline_notifier.adapters.postgres.partitions.lease import publisher_name
 from touchline_notifier.adapters.postgres.transaction import PostgresDecisionStore
 from touchline_notifier.application.plays.live import UnusablePlayError
 from touchline_notifier.application.session_ports import OpenSession, SessionFault, SessionResources

@@ -9,7 +9,7 @@ import structlog
 from asyncpg.pool import PoolConnectionProxy
 from touchline_schemas.cloudevents import Headers
 
-from touchline_notifier.adapters.postgres.lease import fence
+from touchline_notifier.adapters.postgres.partitions.lease import fence
 from touchline_notifier.application.ports import PartitionLease
 from touchline_notifier.core.decisions.outbox_records import Outgoing
 

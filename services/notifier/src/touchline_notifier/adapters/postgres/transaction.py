@@ -12,8 +12,8 @@ from touchline_notifier.adapters.postgres import outbox
 from touchline_notifier.adapters.postgres.actions import Actions
 from touchline_notifier.adapters.postgres.customers import Customers
 from touchline_notifier.adapters.postgres.delivery_statements import INSERT, delivery_rows
-from touchline_notifier.adapters.postgres.lease import acquire, fence
 from touchline_notifier.adapters.postgres.outbox import Connection
+from touchline_notifier.adapters.postgres.partitions.lease import acquire, fence
 from touchline_notifier.adapters.postgres.plays.published import PostgresPublishedPlays
 from touchline_notifier.application.ports import PartitionLease
 from touchline_notifier.core.decisions.outbox_records import Outgoing

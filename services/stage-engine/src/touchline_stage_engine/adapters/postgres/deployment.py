@@ -13,7 +13,7 @@ INSERT INTO deployment (partitions, erasure_secret, erasure_secret_check)
 VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING
 """
-DEPLOYMENT = "SELECT partitions, erasure_secret, erasure_secret_check FROM deployment"
+DEPLOYMENT = "SELECT partitions, repartitioning, erasure_secret, erasure_secret_check FROM deployment"
 
 # The secret may change as long as there are no erasures.
 REMEMBER_CHECK = """
@@ -28,17 +28,23 @@ async def check_deployment(pool: asyncpg.Pool, settings: StageEngineSettings) ->
     """Check that customers are filed by this number of partitions; the secret of the erasures' hashes.
 
     Raises:
-        ConfigurationError: they were filed by another number, or people were erased under another secret.
+        ConfigurationError: they were filed by another number, a change of the number is not complete, or people were
+            erased under another secret.
     """
     configured, made = settings.erasure_secret.get_secret_value().encode(), secrets.token_bytes(32)
     await pool.execute(REMEMBER_DEPLOYMENT, settings.partitions, made, secret_check(configured or made))
     row = await pool.fetchrow(DEPLOYMENT)
     assert row is not None, "it was inserted above, unless it was there"
+    if row["repartitioning"] is not None:
+        raise ConfigurationError(
+            f"a change from {row['partitions']} to {row['repartitioning']} partitions is not complete: run "
+            f"`touchline-stage-engine repartition {row['repartitioning']}` until it says so"
+        )
     if row["partitions"] != settings.partitions:
         raise ConfigurationError(
             f"this database's customers are filed by {row['partitions']} partitions and TOUCHLINE_PARTITIONS says "
-            f"{settings.partitions}. The count can't change under them: set TOUCHLINE_PARTITIONS={row['partitions']}, "
-            "or choose another TOUCHLINE_TOPIC_PREFIX (it has tables of its own) and post the history again"
+            f"{settings.partitions}: set TOUCHLINE_PARTITIONS={row['partitions']}, or stop every service and change "
+            f"the number with `touchline-stage-engine repartition {settings.partitions}`"
         )
     secret = configured or bytes(row["erasure_secret"])
     check = secret_check(secret)

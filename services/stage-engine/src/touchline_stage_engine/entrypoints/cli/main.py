@@ -12,6 +12,7 @@ from touchline_runtime.process.command_line import Host, Port, start
 
 from touchline_stage_engine.entrypoints.cli.erase import erase, erasure
 from touchline_stage_engine.entrypoints.cli.publish import diff, publish
+from touchline_stage_engine.entrypoints.cli.repartition import repartition
 from touchline_stage_engine.entrypoints.cli.run_simulation import run_simulation
 from touchline_stage_engine.entrypoints.cli.simulate import simulate
 from touchline_stage_engine.settings import StageEngineSettings
@@ -100,6 +101,7 @@ app.command()(diff)
 
 app.command()(erase)
 app.command()(erasure)
+app.command()(repartition)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Leases of partitions, and the number of partitions that rows are filed by."""
