@@ -125,6 +125,7 @@ async def test_every_expression_of_every_panel_returns_series(system: Watched, t
     with prometheus(tmp_path, system.targets) as watching:
         await watching.ready()
         system.sign_in()
+        system.save_audience("everybody", lifecycle="kiosk")
         number = 0
 
         def traffic() -> None:

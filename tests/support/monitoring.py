@@ -112,6 +112,12 @@ class Watched:
         answer = self.http.post(f"{self.services['console'].url}/sign-in", data={"token": TOKEN})
         assert answer.status_code == 303, answer.text
 
+    def save_audience(self, name: str, **conditions: Any) -> None:
+        """Save an audience; its members enter within seconds."""
+        asked = {"name": name, "title": name, "filter": conditions}
+        answer = self.http.post(f"{self.services['stage-engine'].url}/v1/audiences", json=asked)
+        assert answer.status_code == 201, answer.text
+
     def touchpoint(self, customer: str, kind: str, at: datetime | None = None, **properties: Any) -> dict[str, Any]:
         """A touchpoint with an id of its own."""
         return {
