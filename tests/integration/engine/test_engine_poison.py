@@ -190,7 +190,7 @@ GOOD_MESSAGES: dict[str, dict[str, Any]] = {
     "touchline.link-removed": {"other": "anon:1", "before": 1},
     "touchline.touchpoints-transferred": {
         "alias": "anon:1", "touchpoints": [[1, "t", "shop", 5, "page_viewed", "web", 0, 1, "{}", None]],
-        "fired_through": 1, "bulk": True,
+        "bulk": True,
     },
     "touchline.touchpoints-withdrawn": {"alias": "anon:1"},
     "touchline.erase-requested": {"erased_at": 1, "by": None},
@@ -209,7 +209,6 @@ def out_of_range() -> list[tuple[str, bytes]]:
     found: list[tuple[str, dict[str, Any]]] = []
     for at in BEFORE_ANY_CLOCK:
         found += [("touchline.touchpoints-transferred", transfer(place, at)) for place in (0, 7)]
-        found.append(("touchline.touchpoints-transferred", TRANSFERRED | {"fired_through": at}))
         found.append(("touchline.erase-requested", {"erased_at": at, "by": None}))
         found.append(("touchline.link-removed", {"other": "anon:1", "before": at}))
         link = GOOD_MESSAGES["touchline.link-requested"]

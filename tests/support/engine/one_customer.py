@@ -62,14 +62,14 @@ class OneCustomer:
     def checkpoints(self) -> dict[Order, bytes]:
         return {order: states for (_, order), states in self.database.checkpoints.items()}
 
-    def receive(self, batch: Sequence[Touchpoint], fired_through: int = 0) -> None:
+    def receive(self, batch: Sequence[Touchpoint]) -> None:
         """Fold a batch: in order, or again from the checkpoint before its first touchpoint."""
         self.touchpoints = sorted([*self.touchpoints, *batch], key=lambda touchpoint: touchpoint.order)
         arrivals = [
             Arrival(touchpoint, "c", (), None, touchpoint_hash(touchpoint.source, touchpoint.id))
             for touchpoint in batch
         ]
-        work = Work(self.customer, arrivals, fired_through=fired_through)
+        work = Work(self.customer, arrivals)
 
         async def fold() -> None:
             await self.tables.touchpoints.add([touchpoint_row("c", arrival) for arrival in arrivals])

@@ -132,21 +132,6 @@ def test_a_refold_that_stops_early_leaves_what_one_to_the_end_leaves(
         whole.assert_checkpoints_hold()
 
 
-@THOROUGH
-@given(st.lists(lifecycles(), min_size=1, max_size=1), touchpoints(30), st.integers(0, 29), clock())
-def test_a_merge_that_brings_a_later_clock_fires_what_is_due_by_it_wherever_the_refold_stopped(
-    definitions: list[dict[str, Any]], line: list[Touchpoint], chosen: int, now: int
-) -> None:
-    folds = [Fold(Timeline.of(compiled(definitions[0])))]
-    late = [one for number, one in enumerate(line) if number == chosen]
-    early, whole = Tables(folds, stops_early=True), Tables(folds, stops_early=False)
-    for tables in (early, whole):
-        tables.receive([one for one in line if one not in late])
-        if late:
-            tables.receive(late, fired_through=now)
-    assert early.reported() == whole.reported()
-
-
 LIFECYCLE = {
     "lifecycle": "plain",
     "version": 1,

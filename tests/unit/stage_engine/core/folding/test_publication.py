@@ -35,11 +35,11 @@ class Engine(OneCustomer):
     def stream(self) -> list[Numbered]:
         return self.folding.stream
 
-    def receive(self, batch: Sequence[Touchpoint], fired_through: int = 0) -> None:
+    def receive(self, batch: Sequence[Touchpoint]) -> None:
         new = {(one.source, one.id): one for one in batch if (one.source, one.id) not in self.known}
         self.known.update(new)
         if new:
-            super().receive(list(new.values()), fired_through)
+            super().receive(list(new.values()))
 
     def commit(self, fold: Coroutine[Any, Any, None]) -> None:
         super().commit(fold)

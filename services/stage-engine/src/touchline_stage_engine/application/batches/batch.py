@@ -209,7 +209,6 @@ class Batch:
             arrivals = [arrival for arrival in arrivals if not customer.has_erased(arrival.touchpoint)]
         self._changes.aliases.append((customer.customer_id, data["alias"]))
         work = self._work.setdefault(message.recipient, Work(customer, []))
-        work.fired_through = max(work.fired_through, data["fired_through"])
         if data["bulk"]:
             work.merged += arrivals
         else:

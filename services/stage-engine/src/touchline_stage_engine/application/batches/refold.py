@@ -142,7 +142,7 @@ class Refold:
         self._since_checkpoint = 0
         self._folding.changes.checkpoints.append((self._customer.customer_id, *order, states))
 
-    def finish(self, fired_through: int, started: DefinitionStart | None = None) -> None:
+    def finish(self, started: DefinitionStart | None = None) -> None:
         """Fire the timers that had fired, collect the canonical facts, and publish the difference.
 
         Args:
@@ -150,8 +150,9 @@ class Refold:
                 changed, timers that are due still fire as new facts.
         """
         customer, folding = self._customer, self._folding
-        fired = max(customer.fired_through, fired_through)
-        customer.fired_through = max(fired, started.until) if started is not None and started.caught_up else fired
+        fired = customer.fired_through
+        if started is not None and started.caught_up:
+            customer.fired_through = max(fired, started.until)
         for index in self._indexes:
             fold, start = folding.folds[index], self._starts[index]
             state, facts = self._states[index], self._facts[index]

@@ -37,7 +37,6 @@ class Work:
         restored: copies that replace touchpoints an alias had transferred and that are withdrawn.
         replaced: stored contents that a smaller content replaces.
         from_scratch: fold everything again, for this cause.
-        fired_through: the timers of merged keys have fired up to here.
     """
 
     customer: Customer
@@ -46,7 +45,6 @@ class Work:
     restored: list[Arrival] = field(default_factory=list)
     replaced: list[Touchpoint] = field(default_factory=list)
     from_scratch: Cause | None = None
-    fired_through: int = 0
 
 
 @dataclass(slots=True)
@@ -70,7 +68,6 @@ class _Plan:
     since: Order
     last_new: Order | None
     through: Order
-    fired_through: int
     late: int
     then: list[Touchpoint]
     backfill: bool
@@ -121,7 +118,7 @@ def _plan_outdated(work: Work, started: DefinitionStart) -> _Plan:
     customer = work.customer
     return _Plan(
         customer, "definition", list(customer.stale), START, None, customer.last or START,
-        customer.fired_through, 0, [], backfill=True, started=started,
+        0, [], backfill=True, started=started,
         without=frozenset(
             (arrival.touchpoint.source, arrival.touchpoint.id) for arrival in (*work.arrivals, *work.merged)
         ),
@@ -149,7 +146,6 @@ async def _fold_or_plan(
     # A machine's touchpoints change nothing, also when another key has brought them.
     joined = any(not arrival.touchpoint.machine for arrival in work.merged)
     if first is None or not (joined or folding.is_late(customer, first)):
-        customer.fired_through = max(customer.fired_through, work.fired_through)
         folding.advance(customer, touchpoints)
         customer.touchpoints += len(touchpoints)
         return None
@@ -162,7 +158,7 @@ def _plan_late(folding: Folding, work: Work, touchpoints: list[Touchpoint], firs
     if work.merged:
         merged = [arrival.touchpoint.order for arrival in work.merged if not arrival.touchpoint.machine]
         bound = max([bound, *merged])
-    fired = max(customer.fired_through, work.fired_through)
+    fired = customer.fired_through
     late = [touchpoint for touchpoint in touchpoints if touchpoint.order <= bound or touchpoint.occurred_at <= fired]
     then = touchpoints[len(late) :]
     counting = [touchpoint for touchpoint in late if not touchpoint.machine]
@@ -189,7 +185,6 @@ def _plan_late(folding: Folding, work: Work, touchpoints: list[Touchpoint], firs
         first.order,
         late[-1].order,
         customer.last or bound,
-        fired,
         len(late),
         then,
         all(touchpoint.backfill for touchpoint in late),
@@ -200,14 +195,13 @@ async def _plan_from_scratch(tables: PartitionTables, folding: Folding, work: Wo
     customer = work.customer
     cause: Cause = "definition" if customer.stale else work.from_scratch or "late_touchpoint"
     customer.last = await tables.touchpoints.last_order(customer.customer_id)
-    fired = max(customer.fired_through, work.fired_through)
     changed = work.from_scratch or work.replaced or work.arrivals or work.merged or work.restored
     lifecycles = list(range(len(folding.folds))) if changed or not customer.stale else list(customer.stale)
     through = customer.last or START
     # What was due long ago under a new definition is published with it, as backfill.
     at_start = started if cause == "definition" else None
     backfill = cause == "definition"
-    return _Plan(customer, cause, lifecycles, START, None, through, fired, 0, [], backfill=backfill, started=at_start)
+    return _Plan(customer, cause, lifecycles, START, None, through, 0, [], backfill=backfill, started=at_start)
 
 
 async def _refold_many(
@@ -241,7 +235,7 @@ async def _refold_many(
     )
     collected = len(folding.changes.history)
     for plan, refold, _ in refolds:
-        refold.finish(plan.fired_through, plan.started)
+        refold.finish(plan.started)
         if refold.joined_at is not None:
             plan.customer.checkpointed += plan.late
         if plan.then:

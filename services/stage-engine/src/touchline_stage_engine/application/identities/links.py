@@ -309,18 +309,16 @@ class Identities:
             sent_at = self._folding.builder.decided_at
             for begin in range(0, len(own), TRANSFER_CHUNK):
                 chunk = own[begin : begin + TRANSFER_CHUNK]
-                self._send_touchpoints(root, key, chunk, work.customer.fired_through, False, sent_at)
+                self._send_touchpoints(root, key, chunk, False, sent_at)
         self._new_aliases.clear()
 
-    def _send_touchpoints(
-        self, root: str, key: str, arrivals: Sequence[Arrival], fired_through: int, bulk: bool, sent_at: str
-    ) -> None:
+    def _send_touchpoints(self, root: str, key: str, arrivals: Sequence[Arrival], bulk: bool, sent_at: str) -> None:
         """Send touchpoints in as many messages as the broker's size limit requires."""
-        message = transferred(root, key, arrivals, fired_through, bulk, sent_at)
+        message = transferred(root, key, arrivals, bulk, sent_at)
         if message.value is not None and len(message.value) > TRANSFER_BYTES and len(arrivals) > 1:
             middle = len(arrivals) // 2
-            self._send_touchpoints(root, key, arrivals[:middle], fired_through, bulk, sent_at)
-            self._send_touchpoints(root, key, arrivals[middle:], fired_through, bulk, sent_at)
+            self._send_touchpoints(root, key, arrivals[:middle], bulk, sent_at)
+            self._send_touchpoints(root, key, arrivals[middle:], bulk, sent_at)
         else:
             self._send(message)
 
@@ -332,14 +330,14 @@ class Identities:
         async for own in tables.touchpoints.filed_under(key):
             for begin in range(0, len(own), TRANSFER_CHUNK):
                 chunk = own[begin : begin + TRANSFER_CHUNK]
-                self._send_touchpoints(root, key, chunk, customer.fired_through, True, sent_at)
+                self._send_touchpoints(root, key, chunk, True, sent_at)
                 sent = True
         for arrival in await tables.touchpoints.own_copies(key):
-            self._send_touchpoints(root, key, [arrival], customer.fired_through, True, sent_at)
+            self._send_touchpoints(root, key, [arrival], True, sent_at)
             sent = True
         if not sent:
             # There is nothing to transfer yet, but the root has to know its alias.
-            self._send(transferred(root, key, [], customer.fired_through, True, sent_at))
+            self._send(transferred(root, key, [], True, sent_at))
 
 
 async def _links_made(tables: PartitionTables, standing: KeyIdentity) -> MadeLinks:

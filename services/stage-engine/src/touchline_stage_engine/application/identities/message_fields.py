@@ -99,7 +99,6 @@ class Transferred(BaseModel):
 
     alias: _Key
     touchpoints: list[_Touchpoint]
-    fired_through: _Instant
     bulk: StrictBool
 
 

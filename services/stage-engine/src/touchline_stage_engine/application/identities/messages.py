@@ -6,7 +6,7 @@ touchline.link-requested           other, weight, label: a link with the key `ot
                                    don't count, because it is shared, or a customer of whom no touchpoint has come)
 touchline.links-requested          links: the same of several keys, each as [other, weight without the keys, label]
 touchline.link-removed             other, before: it was erased; links by touchpoints from before then are to go
-touchline.touchpoints-transferred  alias, touchpoints, fired_through, bulk: now the recipient's. bulk: the past of a key
+touchline.touchpoints-transferred  alias, touchpoints, bulk: now the recipient's. bulk: the past of a key
                                    that has just become an alias; otherwise what came later under the old key
 touchline.touchpoints-withdrawn    alias: the key belongs to another customer after all
 touchline.erase-requested          erased_at, by: null from outside, else the root that asks for one of its aliases;
@@ -133,12 +133,10 @@ def links_requested(recipient: str, requests: Sequence[Request], sent_at: str) -
     ]
 
 
-def transferred(
-    recipient: str, alias: str, arrivals: Iterable[Arrival], fired_through: int, bulk: bool, sent_at: str
-) -> Outgoing:
+def transferred(recipient: str, alias: str, arrivals: Iterable[Arrival], bulk: bool, sent_at: str) -> Outgoing:
     """Transfer touchpoints of an alias to the customer it belongs to."""
     rows = [touchpoint_row(alias, arrival)[1:11] for arrival in arrivals]
-    data = {"alias": alias, "touchpoints": rows, "fired_through": fired_through, "bulk": bulk}
+    data = {"alias": alias, "touchpoints": rows, "bulk": bulk}
     return identity_message(recipient, TRANSFERRED, data, sent_at)
 
 
