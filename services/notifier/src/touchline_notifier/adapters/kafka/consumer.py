@@ -46,6 +46,8 @@ class KafkaRecordConsumer:
             "heartbeat_interval_ms": 1500,
             "rebalance_timeout_ms": 30000,
             "max_poll_interval_ms": 300000,
+            # Requests for ends, which facts wait for, are answered after the fetch that waits on the same connection.
+            "fetch_max_wait_ms": 100,
         }
         if worker is not None:
             arguments["group_instance_id"] = worker
