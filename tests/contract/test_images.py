@@ -90,7 +90,7 @@ def test_a_service_starts_from_its_lock_in_an_empty_environment(
     python = _installed(service, tmp_path)
     packages = next((tmp_path / "environment/lib").glob("python*/site-packages"))
     size = sum(file.stat().st_size for file in packages.rglob("*") if file.is_file())
-    assert size < 160 * MEGABYTE, f"{size / MEGABYTE:.0f} MB of packages"
+    assert size < 150 * MEGABYTE, f"{size / MEGABYTE:.0f} MB of packages"
 
     name, *arguments = command_of(service)
     environment = {
