@@ -1,6 +1,5 @@
 """Audiences in the console: saved from the list of customers, counted while they are edited, deleted after a word."""
 
-import hashlib
 import re
 from pathlib import Path
 
@@ -102,23 +101,14 @@ def test_members_are_exported(world: ConsoleWorld, shown: str) -> None:
 
 
 def test_a_viewer_reads_and_changes_nothing(world: ConsoleWorld, shown: str, tmp_path: Path) -> None:
-    file = tmp_path / "tokens.yaml"
-    digest = hashlib.sha256(b"ada-token-123456").hexdigest()
-    file.write_text(f"tokens: [{{name: ada, role: viewer, token_sha256: {digest}}}]")
-    service = world.another_console("audience-roles", TOUCHLINE_TOKENS_FILE=str(file))
-    try:
-        service.wait_ready()
-        with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as http:
-            http.post("/sign-in", data={"token": "ada-token-123456", "next": "/"})
-            page = http.get(f"/audiences/{shown}")
-            assert (page.status_code, "Delete" in page.text) == (200, False)
-            assert "Save as audience" not in http.get("/customers?state=stalled").text
-            assert http.get("/audiences/new").status_code == 403
-            for path, data in (
-                ("/audiences/new", {"title": "x", "state": "stalled"}),
-                (f"/audiences/{shown}/edit", {"title": "x", "state": "stalled", "base": "1"}),
-                (f"/audiences/{shown}/delete", {"typed": shown, "base": "1"}),
-            ):
-                assert http.post(path, data=data).status_code == 403, path
-    finally:
-        service.terminate()
+    with world.viewer("audience-roles", tmp_path) as http:
+        page = http.get(f"/audiences/{shown}")
+        assert (page.status_code, "Delete" in page.text) == (200, False)
+        assert "Save as audience" not in http.get("/customers?state=stalled").text
+        assert http.get("/audiences/new").status_code == 403
+        for path, data in (
+            ("/audiences/new", {"title": "x", "state": "stalled"}),
+            (f"/audiences/{shown}/edit", {"title": "x", "state": "stalled", "base": "1"}),
+            (f"/audiences/{shown}/delete", {"typed": shown, "base": "1"}),
+        ):
+            assert http.post(path, data=data).status_code == 403, path

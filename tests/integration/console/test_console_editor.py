@@ -1,6 +1,5 @@
 """The editor of lifecycles: errors at their lines while typing, diagram, simulation, publication, and two people."""
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,20 +126,11 @@ def test_a_lifecycle_of_a_file_is_read_only_and_a_new_one_begins_with_an_example
 
 
 def test_a_viewer_reads_and_publishes_nothing(world: ConsoleWorld, published: str, tmp_path: Path) -> None:
-    file = tmp_path / "tokens.yaml"
-    digest = hashlib.sha256(b"ada-token-123456").hexdigest()
-    file.write_text(f"tokens: [{{name: ada, role: viewer, token_sha256: {digest}}}]")
-    service = world.another_console("editor-roles", TOUCHLINE_TOKENS_FILE=str(file))
-    try:
-        service.wait_ready()
-        with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as http:
-            http.post("/sign-in", data={"token": "ada-token-123456", "next": "/"})
-            page = http.get(EDIT)
-            assert (page.status_code, "readonly" in page.text, "Simulate</button>" in page.text) == (200, True, False)
-            for path in (EDIT, f"{EDIT}/check", f"{EDIT}/simulate"):
-                assert http.post(path, data={"definition": published}).status_code == 403, path
-    finally:
-        service.terminate()
+    with world.viewer("editor-roles", tmp_path) as http:
+        page = http.get(EDIT)
+        assert (page.status_code, "readonly" in page.text, "Simulate</button>" in page.text) == (200, True, False)
+        for path in (EDIT, f"{EDIT}/check", f"{EDIT}/simulate"):
+            assert http.post(path, data={"definition": published}).status_code == 403, path
 
 
 def test_changes_are_listed_with_their_author_and_exported(look: Look, world: ConsoleWorld, published: str) -> None:

@@ -1,6 +1,5 @@
 """The editor of plays: errors at their lines while typing, preview, a test message, publication, versions, switch."""
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,22 +153,13 @@ def test_a_play_of_a_file_is_read_only_and_a_new_one_begins_with_an_example(look
 
 
 def test_a_viewer_reads_and_changes_nothing(world: ConsoleWorld, published: str, tmp_path: Path) -> None:
-    file = tmp_path / "tokens.yaml"
-    digest = hashlib.sha256(b"ada-token-123456").hexdigest()
-    file.write_text(f"tokens: [{{name: ada, role: viewer, token_sha256: {digest}}}]")
-    service = world.another_console("play-editor-roles", TOUCHLINE_TOKENS_FILE=str(file))
-    try:
-        service.wait_ready(60)
-        with httpx.Client(base_url=service.url, timeout=30, trust_env=False) as http:
-            http.post("/sign-in", data={"token": "ada-token-123456", "next": "/"})
-            page = http.get(EDIT)
-            assert (page.status_code, "readonly" in page.text, "Preview</button>" in page.text) == (200, True, False)
-            steps = ("", "/check", "/preview", "/preview/result", "/test")
-            for path in (*(f"{EDIT}{step}" for step in steps), "/plays/call-again/switch"):
-                answer = http.post(path, data={"definition": published, "on": "0"})
-                assert answer.status_code == 403, path
-    finally:
-        service.terminate(20)
+    with world.viewer("play-editor-roles", tmp_path) as http:
+        page = http.get(EDIT)
+        assert (page.status_code, "readonly" in page.text, "Preview</button>" in page.text) == (200, True, False)
+        steps = ("", "/check", "/preview", "/preview/result", "/test")
+        for path in (*(f"{EDIT}{step}" for step in steps), "/plays/call-again/switch"):
+            answer = http.post(path, data={"definition": published, "on": "0"})
+            assert answer.status_code == 403, path
 
 
 def test_the_languages_of_a_play_are_shown(look: Look, world: ConsoleWorld, published: str) -> None:

@@ -117,6 +117,21 @@ class ConsoleWorld:
         }
         return self.start(name, "touchline-console", "serve", **(urls | more))
 
+    @contextmanager
+    def viewer(self, name: str, folder: Path) -> Iterator[httpx.Client]:
+        """A client of a console of its own, signed in as somebody who may only read."""
+        file = folder / "tokens.yaml"
+        digest = hashlib.sha256(b"ada-token-123456").hexdigest()
+        file.write_text(f"tokens: [{{name: ada, role: viewer, token_sha256: {digest}}}]")
+        service = self.another_console(name, TOUCHLINE_TOKENS_FILE=str(file))
+        try:
+            service.wait_ready()
+            with httpx.Client(base_url=service.url, timeout=60, trust_env=False) as http:
+                http.post("/sign-in", data={"token": "ada-token-123456", "next": "/"})
+                yield http
+        finally:
+            service.terminate()
+
     def post(self, touchpoints: list[dict[str, Any]]) -> httpx.Response:
         """Post to ingest."""
         return httpx.post(
