@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -137,6 +137,18 @@ async def pool(
             await asyncio.wait_for(created.close(), 5)
         except (TimeoutError, *UNREACHABLE):
             created.terminate()
+
+
+@asynccontextmanager
+async def exclusive_transaction(pool: asyncpg.Pool, lock: str) -> AsyncIterator[asyncpg.Connection]:
+    """A transaction beside which no other changes the same things.
+
+    Args:
+        lock: the statement that waits for the others, and keeps them waiting.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(lock)
+        yield cast("asyncpg.Connection", connection)  # a pool's proxy of one
 
 
 @asynccontextmanager

@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
 
 import asyncpg
 from touchline_runtime.audit.entry import AuditEntry
 from touchline_runtime.audit.postgres import append
+from touchline_runtime.database.pools import exclusive_transaction
 
 from touchline_stage_engine.adapters.postgres.faults import database_faults
 from touchline_stage_engine.application.ports import DefinitionTable
@@ -65,9 +65,8 @@ class PostgresDefinitions:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[DefinitionTable]:
-        async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(EXCLUDE_WRITERS)
-            yield _Table(cast("asyncpg.Connection", connection))  # a pool's proxy of one
+        async with exclusive_transaction(self._pool, EXCLUDE_WRITERS) as connection:
+            yield _Table(connection)
 
     async def running(self) -> list[RunningVersion]:
         with database_faults():

@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import cast
 
 import asyncpg
 from touchline_runtime.audit.entry import AuditEntry
 from touchline_runtime.audit.postgres import append
 from touchline_runtime.database.faults import UNREACHABLE
+from touchline_runtime.database.pools import exclusive_transaction
 from touchline_runtime.errors import Unavailable
 
 from touchline_notifier.adapters.postgres.outbox import Connection
@@ -112,9 +112,8 @@ class PostgresPlayStore:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PlayTable]:
-        async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(EXCLUDE_WRITERS)
-            yield _Table(cast("asyncpg.Connection", connection))  # a pool's proxy of one
+        async with exclusive_transaction(self._pool, EXCLUDE_WRITERS) as connection:
+            yield _Table(connection)
 
 
 class _Table:

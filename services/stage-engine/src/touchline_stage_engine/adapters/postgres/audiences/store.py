@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import asyncpg
 import orjson
 import structlog
 from touchline_runtime.audit.entry import AuditEntry
 from touchline_runtime.audit.postgres import append
+from touchline_runtime.database.pools import exclusive_transaction
 
 from touchline_stage_engine.adapters.postgres.faults import database_faults
 from touchline_stage_engine.adapters.postgres.reads.pages import decode_cursor, encode_cursor, page_of
@@ -82,9 +83,8 @@ class PostgresAudienceStore:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AudienceTransaction]:
-        async with self._pool.acquire() as connection, connection.transaction():
-            await connection.execute(EXCLUDE_WRITERS)
-            yield _Transaction(cast("asyncpg.Connection", connection))  # a pool's proxy of one
+        async with exclusive_transaction(self._pool, EXCLUDE_WRITERS) as connection:
+            yield _Transaction(connection)
 
     async def to_evaluate(self) -> list[Audience]:
         with database_faults():
