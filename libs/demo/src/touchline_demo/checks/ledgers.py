@@ -34,8 +34,8 @@ ENOUGH_COMPLAINTS = 20
 class TouchpointLedger:
     """Every touchpoint on the topic.
 
-    The notifier's reports are counted separately because no system posted them. So are touchpoints of sources that are
-    none of the company's: whoever tries the demo may post some.
+    The notifier's reports are counted separately because no system posted them. So are touchpoints of sources that the
+    company does not have: a person who tries the demo may post some.
     """
 
     published: int = 0

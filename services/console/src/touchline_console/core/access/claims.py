@@ -4,8 +4,8 @@ Roles come from groups, by ``TOUCHLINE_OIDC_ROLES``::
 
     viewer=marketing; editor=growth; editor=crm; operator=cn=platform,ou=groups,dc=example
 
-Each part is a role, ``=``, and the whole name of one group; ``viewer=*`` is everybody who can sign in. Who is in
-groups of several roles has the highest.
+Each part is a role, ``=``, and the whole name of one group; ``viewer=*`` is everybody who can sign in. A person
+in groups of several roles has the highest.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -90,7 +90,7 @@ def needed(texts: Iterable[str], available: Mapping[str, str]) -> dict[str, str]
 
 
 def missing(texts: Iterable[tuple[Path, str]], templates: Mapping[str, str]) -> list[Problem]:
-    """Names of which there is no template, and names that can't be checked because they are computed."""
+    """Names without a template, and names that are computed, so that they can't be checked."""
     named = [((TOP, name), source) for name, source in templates.items()]
     known = ", ".join(sorted(templates)) or "none"
     problems = []

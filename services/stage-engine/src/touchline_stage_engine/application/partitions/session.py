@@ -66,7 +66,7 @@ class PartitionSession:
             self._writer.on_committed = self.audiences.note
         self._isolation = Isolation(partition, self._fold, self._reject, self._writer.reset)
         self._last_part: Records | None = None
-        """With it, everything that was polled is folded."""
+        """The last part of the records that were polled."""
         self._flush = Flush(context.catch_up, partition)
         self._timers_checked_at = 0
         self._trim_at = time.monotonic()
