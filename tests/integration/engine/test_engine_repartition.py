@@ -16,12 +16,12 @@ import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from touchline_schemas.partitions import partition_of
-from touchline_stage_engine.adapters.postgres.repartitioning import REFILE
+from touchline_stage_engine.adapters.postgres.repartitioning import FILED_BY
 
 from tests.support.engine.expected import assert_sound, random_touchpoints, utc_now
 from tests.support.engine.identity import agree
 from tests.support.engine.world import PARTITIONS, Process, World, touchpoint
+from tests.support.partitions import partition_of_client
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
@@ -53,14 +53,14 @@ async def create_audience(world: World) -> None:
 
 
 async def assert_members(world: World) -> None:
-    """Whoever has a stage is a member, and each change was published once."""
+    """Every customer with a stage is a member, and each change was published once."""
 
     async def same() -> bool:
         members = await world.get("/v1/audiences/everybody/members?limit=1000")
         stages = await world.sql("SELECT customer_id FROM stages")
         return {one["customer_id"] for one in members["items"]} == {row["customer_id"] for row in stages}
 
-    await wait_until(same, "whoever has a stage is a member")
+    await wait_until(same, "every customer with a stage is a member")
     await world.published()
     changes = [orjson.loads(record.value) for record in await world.records("audience-changes")]
     told = [(one["customer_id"], one["incarnation"], one["change_no"]) for one in changes]
@@ -109,12 +109,12 @@ async def assert_filed(world: World, partitions: int) -> None:
     """Every row and every record is on its key's partition."""
     for table, column in BY_KEY.items():
         for row in await world.sql(f"SELECT partition, {column} AS key FROM {table}"):
-            assert row["partition"] == partition_of(row["key"], partitions), (table, row)
+            assert row["partition"] == partition_of_client(row["key"], partitions), (table, row)
     for topic in ("touchpoints", "stage-changes", "customer-stages"):
         for record in await world.records(topic):
             key = record.key.decode()
             key = key.rpartition("/")[0] if topic == "customer-stages" else key
-            assert record.partition == partition_of(key, partitions), (topic, record)
+            assert record.partition == partition_of_client(key, partitions), (topic, record)
 
 
 async def test_nothing_changes_but_the_partitions(world: World) -> None:
@@ -223,4 +223,4 @@ async def test_every_table_with_partitions_is_known(world: World) -> None:
         "WHERE table_schema = current_schema() AND column_name = 'partition'"
     )
     assert {row["table_name"] for row in tables} == set(BY_KEY) | OTHERWISE | NOT_FILED
-    assert set(REFILE) == set(BY_KEY)
+    assert FILED_BY == BY_KEY

@@ -4,23 +4,18 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from touchline_devstack.receivers import WebhookReceiver
 from touchline_notifier.adapters.kafka.topics import wanted_topics
-from touchline_notifier.adapters.postgres.partitions.repartitioning import REFILE
+from touchline_notifier.adapters.postgres.partitions.repartitioning import FILED_BY
 from touchline_runtime.kafka.clients import Admin
-from touchline_schemas.partitions import partition_of
 from touchline_schemas.topics import TOPICS
 
 from tests.support.notifier import world as notifier_world
+from tests.support.notifier.waiting_actions import leave_waiting_actions
 from tests.support.notifier.world import World
+from tests.support.partitions import partition_of_client
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.stack
 
-PLAY = """
-play: win-back
-when: {fact: customer-stalled, lifecycle: service-cycle, stage: [retention]}
-action: {channel: webhook, endpoint: crm, body: "{{ customer_id }}"}
-limits: {max_age: 10d}
-"""
 CUSTOMERS = [f"c-{number}" for number in range(12)]
 FILED = {"actions", "deliveries", "outbox", "positions"}
 
@@ -49,32 +44,17 @@ async def test_waiting_actions_go_on_under_their_new_partitions(
     world: World, monkeypatch: pytest.MonkeyPatch, partitions: int
 ) -> None:
     with WebhookReceiver([notifier_world.SECRET]) as receiver:
-        world.crm(receiver)
-        world.play(PLAY)
-        first = await world.start(TOUCHLINE_SENDING="false").ready()
-        for customer in CUSTOMERS:
-            await world.moved(customer, "retention")
-            await world.stalled(customer)
-
-        async def all_wait() -> bool:
-            return len(await world.actions("held")) == len(CUSTOMERS)
-
-        await wait_until(all_wait, "every action waits")
-        assert first.stop() == 0
+        await leave_waiting_actions(world, receiver, CUSTOMERS)
 
         await create_topics_again(world, partitions)
         monkeypatch.setattr(notifier_world, "PARTITIONS", partitions)
         await world.start(TOUCHLINE_PARTITIONS=str(partitions)).ready()
-
-        async def all_sent() -> bool:
-            return len(await world.actions("sent")) == len(CUSTOMERS)
-
-        await wait_until(all_sent, "every action is sent")
+        await world.await_actions(len(CUSTOMERS), "sent")
         assert sorted(arrived.json["data"]["customer_id"] for arrived in receiver.arrived) == sorted(CUSTOMERS)
         pool = await world.database()
         for table in ("actions", "deliveries"):
             for row in await pool.fetch(f"SELECT partition, customer_id FROM {table}"):
-                assert row["partition"] == partition_of(row["customer_id"], partitions), table
+                assert row["partition"] == partition_of_client(row["customer_id"], partitions), table
 
 
 async def test_every_table_with_partitions_is_known(world: World) -> None:
@@ -86,4 +66,4 @@ async def test_every_table_with_partitions_is_known(world: World) -> None:
         "WHERE table_schema = current_schema() AND column_name = 'partition'"
     )
     assert {row["table_name"] for row in tables} == FILED
-    assert set(REFILE) == FILED - {"positions"}
+    assert set(FILED_BY) == FILED - {"positions"}

@@ -22,4 +22,9 @@ def murmur2(data: bytes) -> int:
 
 def partition_of(key: str, partitions: int) -> int:
     """The partition of a key among that many, as every Kafka client's default partitioner chooses it."""
-    return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+    return partition_of_bytes(key.encode(), partitions)
+
+
+def partition_of_bytes(key: bytes, partitions: int) -> int:
+    """The same of a key as it is on a topic; a dead letter's may be any bytes."""
+    return (murmur2(key) & 0x7FFFFFFF) % partitions

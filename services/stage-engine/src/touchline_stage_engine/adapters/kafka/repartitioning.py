@@ -14,9 +14,10 @@ from touchline_partitions.outbox_producer import progress_of
 from touchline_partitions.topic_ids import topic_ids
 from touchline_runtime.errors import ConfigurationError, Unavailable
 from touchline_runtime.kafka import clients as kafka
-from touchline_schemas.partitions import murmur2
+from touchline_schemas.partitions import partition_of_bytes
 from touchline_schemas.topics import CUSTOMER_STAGES, IDENTITY, STAGE_CHANGES, TOPICS, TOUCHPOINTS, Topic
 
+from touchline_stage_engine.adapters.kafka.topics import find_inputs
 from touchline_stage_engine.application.repartition import InputIds, Progress, StoredPosition, keeps_records
 from touchline_stage_engine.settings import StageEngineSettings
 
@@ -66,7 +67,8 @@ class KafkaRepartitionTopics:
 
     async def _members(self, group: str) -> int:
         answers = await self._admin.client.describe_consumer_groups([group])
-        return sum(len(described[5]) for answer in answers for described in answer.groups)
+        members = 5  # after error code, group, state, protocol type and protocol
+        return sum(len(described[members]) for answer in answers for described in answer.groups)
 
     async def check_read(self, positions: Mapping[int, StoredPosition]) -> None:
         touchpoints, messages = self._name(TOUCHPOINTS), self._name(IDENTITY)
@@ -130,9 +132,8 @@ class KafkaRepartitionTopics:
         return copied
 
     async def inputs(self) -> InputIds:
-        touchpoints, identity = self._name(TOUCHPOINTS), self._name(IDENTITY)
-        ids = await topic_ids(self._admin, [touchpoints, identity])
-        return InputIds(await self._admin.cluster_id(), ids[touchpoints], ids[identity])
+        found = await find_inputs(self._admin, self._settings)
+        return InputIds(found.cluster_id, found.touchpoints_id, found.identity_id)
 
     async def ends(self) -> dict[int, int]:
         reader = await self._reader()
@@ -217,7 +218,7 @@ def _partition_of(topic: Topic, record: ConsumerRecord, partitions: int) -> int:
     if topic is CUSTOMER_STAGES:
         # customer_id/lifecycle, on the customer's partition.
         key = key.rpartition(b"/")[0]
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
+    return partition_of_bytes(key, partitions)
 
 
 async def _go_to(reader: AIOKafkaConsumer, partition: TopicPartition, offset: int) -> None:

@@ -35,6 +35,11 @@ async def ensure_topics(admin: Admin, settings: StageEngineSettings) -> Inputs:
         )
         for topic in TOPICS
     )
+    return await find_inputs(admin, settings)
+
+
+async def find_inputs(admin: Admin, settings: StageEngineSettings) -> Inputs:
+    """The topics that the engine reads, which exist."""
     touchpoints = TOUCHPOINTS.full_name(settings.topic_prefix)
     identity = IDENTITY.full_name(settings.topic_prefix)
     ids = await topic_ids(admin, [touchpoints, identity])

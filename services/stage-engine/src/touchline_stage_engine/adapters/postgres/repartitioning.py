@@ -1,9 +1,10 @@
 """The tables of a deployment, filed under another number of partitions in one transaction."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
+from touchline_partitions.filing import file_by_key
 from touchline_runtime.errors import ConfigurationError
 from touchline_schemas.partitions import partition_of
 
@@ -30,44 +31,14 @@ BEGIN = "UPDATE deployment SET repartitioning = $1"
 # No owner can write any more: the fence finds no row.
 LOCK = "LOCK TABLE partitions, customers, outbox IN ACCESS EXCLUSIVE MODE"
 
-NEW_PARTITIONS = """
-CREATE TEMPORARY TABLE new_partitions (
-    key        text    PRIMARY KEY COLLATE "C",
-    partition  integer NOT NULL
-) ON COMMIT DROP
-"""
-
-KEYS = """
-SELECT customer_id AS key FROM customers
-UNION SELECT customer_id FROM stages
-UNION SELECT key FROM links
-UNION SELECT key FROM shared_keys
-UNION SELECT customer_id FROM audience_members
-"""
-
-REFILE: Mapping[str, str] = {
-    "customers": """
-        UPDATE customers t SET partition = n.partition FROM new_partitions n
-        WHERE t.customer_id = n.key AND t.partition <> n.partition
-    """,
-    "stages": """
-        UPDATE stages t SET partition = n.partition FROM new_partitions n
-        WHERE t.customer_id = n.key AND t.partition <> n.partition
-    """,
-    "links": """
-        UPDATE links t SET partition = n.partition FROM new_partitions n
-        WHERE t.key = n.key AND t.partition <> n.partition
-    """,
-    "shared_keys": """
-        UPDATE shared_keys t SET partition = n.partition FROM new_partitions n
-        WHERE t.key = n.key AND t.partition <> n.partition
-    """,
-    "audience_members": """
-        UPDATE audience_members t SET partition = n.partition FROM new_partitions n
-        WHERE t.customer_id = n.key AND t.partition <> n.partition
-    """,
+FILED_BY: Mapping[str, str] = {
+    "customers": "customer_id",
+    "stages": "customer_id",
+    "links": "key",
+    "shared_keys": "key",
+    "audience_members": "customer_id",
 }
-"""Tables whose rows are on the partition of a key."""
+"""Table → the column with the key whose partition its rows are on."""
 
 # Every customer of the new partitions is evaluated again; spans that have ended stay so.
 AUDIENCE_PROGRESS = """
@@ -143,8 +114,6 @@ CROSS JOIN all_of_them a
 
 COMPLETE = "UPDATE deployment SET partitions = $1, repartitioning = NULL"
 
-_KEYS_AT_ONCE = 10_000
-
 
 class PostgresRepartitionTables:
     """Implements `repartition.RepartitionTables`. Its statements may take as long as they need.
@@ -173,11 +142,7 @@ class PostgresRepartitionTables:
     async def refile(self, target: int, inputs: InputIds, ends: Mapping[int, int]) -> dict[str, int]:
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(LOCK)
-            await _compute_partitions(connection, target)
-            rows = {}
-            for table, statement in REFILE.items():
-                # "UPDATE 3"
-                rows[table] = int((await connection.execute(statement)).rpartition(" ")[2])
+            rows = await file_by_key(connection, FILED_BY, partial(partition_of, partitions=target))
             for statement in (AUDIENCE_PROGRESS, ERASURES, OUTCOMES):
                 await connection.execute(statement, target)
             # Everything in the outbox has been published. Limits of shared keys are applied again, catch-ups noted.
@@ -185,14 +150,3 @@ class PostgresRepartitionTables:
             await connection.execute(POSITIONS_ANEW, *inputs, list(ends), list(ends.values()))
             await connection.execute(COMPLETE, target)
             return rows
-
-
-async def _compute_partitions(connection: asyncpg.Connection | PoolConnectionProxy, target: int) -> None:
-    """Fill a temporary table: every key that a row is filed by, and its new partition."""
-    await connection.execute(NEW_PARTITIONS)
-    cursor = await connection.cursor(KEYS)
-    while found := await cursor.fetch(_KEYS_AT_ONCE):
-        await connection.copy_records_to_table(
-            "new_partitions", records=[(row["key"], partition_of(row["key"], target)) for row in found]
-        )
-    await connection.execute("ANALYZE new_partitions")

@@ -5,9 +5,11 @@ the rows again before it takes a partition.
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import asyncpg
 import structlog
+from touchline_partitions.filing import file_by_key
 from touchline_runtime.database import pools as database
 from touchline_schemas.partitions import partition_of
 
@@ -27,43 +29,15 @@ RETURNING (value #>> '{}')::int
 
 REMEMBER = "UPDATE kept SET value = to_jsonb($1::int) WHERE name = 'partitions'"
 
-NEW_PARTITIONS = """
-CREATE TEMPORARY TABLE new_partitions (
-    key        text    PRIMARY KEY,
-    partition  integer NOT NULL
-) ON COMMIT DROP
-"""
+FILED_BY: Mapping[str, str] = {"actions": "customer_id", "deliveries": "customer_id", "outbox": "key"}
+"""Table → the column with the key whose partition its rows are on."""
 
-KEYS = """
-SELECT customer_id AS key FROM actions
-UNION SELECT customer_id FROM deliveries
-UNION SELECT key FROM outbox
-"""
+# Each partition's publisher counts for itself.
+NUMBER_AGAIN = "UPDATE outbox SET publish_no = NULL"
 
-REFILE: Mapping[str, str] = {
-    "actions": """
-        UPDATE actions t SET partition = n.partition FROM new_partitions n
-        WHERE t.customer_id = n.key AND t.partition <> n.partition
-    """,
-    "deliveries": """
-        UPDATE deliveries t SET partition = n.partition FROM new_partitions n
-        WHERE t.customer_id = n.key AND t.partition <> n.partition
-    """,
-    # Each partition's publisher counts for itself.
-    "outbox": """
-        UPDATE outbox t SET partition = n.partition, publish_no = NULL FROM new_partitions n
-        WHERE t.key = n.key
-    """,
-}
-"""Tables whose rows are on the partition of a key."""
-
-# Whoever owned a partition by the former number can write no more.
-POSITIONS = (
-    "UPDATE positions SET epoch = epoch + 1",
-    "DELETE FROM positions WHERE partition >= $1::int",
-)
-
-_KEYS_AT_ONCE = 10_000
+# The owners of partitions by the former number can write no more.
+RAISE_EPOCHS = "UPDATE positions SET epoch = epoch + 1"
+FORGET_PARTITIONS = "DELETE FROM positions WHERE partition >= $1::int"
 
 
 async def refile(pool: asyncpg.Pool, settings: NotifierSettings) -> None:
@@ -88,19 +62,9 @@ async def refile(pool: asyncpg.Pool, settings: NotifierSettings) -> None:
         if before == settings.partitions:
             return
         await connection.execute("LOCK TABLE positions, actions, deliveries, outbox IN SHARE ROW EXCLUSIVE MODE")
-        await connection.execute(NEW_PARTITIONS)
-        cursor = await connection.cursor(KEYS)
-        while found := await cursor.fetch(_KEYS_AT_ONCE):
-            await connection.copy_records_to_table(
-                "new_partitions", records=[(row["key"], partition_of(row["key"], settings.partitions)) for row in found]
-            )
-        await connection.execute("ANALYZE new_partitions")
-        rows = {}
-        for table, statement in REFILE.items():
-            # "UPDATE 3"
-            rows[table] = int((await connection.execute(statement)).rpartition(" ")[2])
-        raise_epochs, forget = POSITIONS
-        await connection.execute(raise_epochs)
-        await connection.execute(forget, settings.partitions)
+        rows = await file_by_key(connection, FILED_BY, partial(partition_of, partitions=settings.partitions))
+        await connection.execute(NUMBER_AGAIN)
+        await connection.execute(RAISE_EPOCHS)
+        await connection.execute(FORGET_PARTITIONS, settings.partitions)
         await connection.execute(REMEMBER, settings.partitions)
     log.info("rows_filed_by_new_partitions", before=before, partitions=settings.partitions, **rows)
