@@ -51,7 +51,11 @@ def logged() -> set[str]:
                 and isinstance(node.args[0], ast.Constant)
             ):
                 events.add(str(node.args[0].value))
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "FaultLog":
+            elif (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("FaultLog", "EventLog")
+            ):
                 events |= {str(name.value) for name in node.args[1:2] if isinstance(name, ast.Constant)}
     return events
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 from touchline_runtime.http.credentials import presented_key
+from touchline_runtime.process.repeated_events import EventLog
 
 from touchline_ingest.application.ports import Fetcher
 from touchline_ingest.application.receive import Receipt, Receiver
@@ -78,6 +79,8 @@ class VendorRequestHandler:
         self._receiver = receiver
         self._fetcher = fetcher
         self._tokens = UsedTokens()
+        self._refusals = EventLog(log, "request_refused")
+        self._dead_letters = EventLog(log, "dead_letter")
 
     async def handle(
         self,
@@ -106,7 +109,7 @@ class VendorRequestHandler:
         received.mark_proven()
         self._receiver.charge(entry, len(result.touchpoints) + len(result.unreadable))
         if result.tokens and not self._tokens.claim(config, result.tokens, datetime.now(UTC)):
-            raise _refusal(TOKEN_USED, entry)
+            raise self._refusal(TOKEN_USED, entry)
         try:
             name_item = named_by(entry.name, received.named_by)
             judged = judge_request(result, entry.terms(), now=datetime.now(UTC), name_item=name_item)
@@ -143,7 +146,12 @@ class VendorRequestHandler:
         # Some clients send credentials only after a challenge: the first request is not a wrong key.
         if refused.status == 401 and not challenge:
             self._receiver.count_auth_failure(received.address)
-        return _refusal(refused, entry)
+        return self._refusal(refused, entry)
+
+    def _refusal(self, refused: RequestRejection, entry: SourceEntry) -> RefusedBySource:
+        said = {"source": entry.name, "status": refused.status, "title": refused.title, "cause": refused.cause or None}
+        self._refusals.happened((entry.name, refused.title), **said)
+        return RefusedBySource(refused.status, refused.title, refused.detail, refused.headers)
 
     async def _dead_letter(
         self, received: VendorRequest, entry: SourceEntry, judged: JudgedRequest, *, endpoint: str
@@ -159,7 +167,8 @@ class VendorRequestHandler:
             secrets=_secrets(request, entry),
         )
         await self._receiver.dead_letter(entry, record, judged.reason)
-        log.warning("dead_letter", source=entry.name, door=endpoint, reason=judged.reason)
+        said = {"source": entry.name, "door": endpoint, "reason": judged.reason}
+        self._dead_letters.happened(tuple(said.values()), **said)
 
 
 def _secrets(request: Request, entry: SourceEntry) -> list[str]:
@@ -170,10 +179,3 @@ def _secrets(request: Request, entry: SourceEntry) -> list[str]:
     if presented and entry.keys:
         found.append(presented)
     return found + (write_keys(request.body) if entry.keys else [])
-
-
-def _refusal(refused: RequestRejection, entry: SourceEntry) -> RefusedBySource:
-    log.warning(
-        "request_refused", source=entry.name, status=refused.status, title=refused.title, cause=refused.cause or None
-    )
-    return RefusedBySource(refused.status, refused.title, refused.detail, refused.headers)

@@ -15,6 +15,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.requests import ClientDisconnect
 from touchline_runtime.errors import Unavailable
+from touchline_runtime.process.repeated_faults import FaultLog
 
 from touchline_notifier.application.api_ports import Link, Preferences, Unsubscribe
 from touchline_notifier.entrypoints.http.customer_texts import language, texts
@@ -37,6 +38,8 @@ log = structlog.get_logger(__name__)
 def unsubscribe_router(unsubscribe: Unsubscribe) -> APIRouter:
     """Both routes."""
     router = APIRouter(prefix="/v1/unsubscribe", tags=["unsubscribe"])
+    failing_clicks = FaultLog(log, "unsubscribe_failed", level="error")
+    failing_choices = FaultLog(log, "preferences_failed", level="error")
 
     @router.get("/{token}", summary="A page with a button", response_class=HTMLResponse)
     async def page(token: str, request: Request) -> Response:
@@ -59,8 +62,9 @@ def unsubscribe_router(unsubscribe: Unsubscribe) -> APIRouter:
             return _later(request)
         except Exception as error:
             # Whatever the error, the customer is asked to try again; the traceback holds no token.
-            log.error("unsubscribe_failed", exc_info=error)
+            failing_clicks.failed(_words(error), reason=type(error).__name__, exc_info=error)
             return _later(request)
+        failing_clicks.over()
         await _read(request)
         return _page(request, "unsubscribed.html", link)
 
@@ -86,11 +90,16 @@ def unsubscribe_router(unsubscribe: Unsubscribe) -> APIRouter:
             return _not_saved(request)
         except Exception as error:
             # Whatever the error, the customer is asked to try again; the traceback holds no token.
-            log.error("preferences_failed", exc_info=error)
+            failing_choices.failed(_words(error), reason=type(error).__name__, exc_info=error)
             return _not_saved(request)
+        failing_choices.over()
         return _preferences(request, found, saved=True)
 
     return router
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _preferences(request: Request, found: Preferences | None, *, saved: bool) -> HTMLResponse:

@@ -56,6 +56,8 @@ class Changes:
     shared: dict[str, int | None] = field(default_factory=dict)
     """Shared key → how many keys are named with it; None: no longer shared."""
     counts: Counter[str] = field(default_factory=Counter)
+    conflicting: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """(source, id) of touchpoints that came with another content"""
     moves: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     stalls: Counter[tuple[str, str]] = field(default_factory=Counter)
     recoveries: Counter[str] = field(default_factory=Counter)

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import structlog
-
 from touchline_stage_engine.application.batches.conflicting_contents import ConflictingContents, content
 from touchline_stage_engine.application.batches.folding import Folding
 from touchline_stage_engine.application.batches.refolding import Work
@@ -11,8 +9,6 @@ from touchline_stage_engine.application.batches.touchpoint_outcomes import Outco
 from touchline_stage_engine.application.identities.links import Identities
 from touchline_stage_engine.application.ports import PartitionTables
 from touchline_stage_engine.core.decoding import Arrival
-
-log = structlog.get_logger(__name__)
 
 
 class Deduplication:
@@ -107,9 +103,7 @@ class Deduplication:
             if own:
                 counts["conflicts"] += 1
                 self._outcomes.note(arrival.hash, "conflict")
-                log.warning(
-                    "touchpoint_conflict", source=arrival.touchpoint.source, touchpoint_id=arrival.touchpoint.id
-                )
+                self._folding.changes.conflicting[arrival.touchpoint.source, arrival.touchpoint.id] += 1
             if after >= before:
                 continue
             # The smaller content is kept, whichever came first.

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from touchline_runtime.metrics import Metrics
+from touchline_runtime.process.repeated_events import EventLog
 from touchline_runtime.process.repeated_faults import FaultLog
 from touchline_runtime.tracing import Tracing
 
@@ -74,6 +75,7 @@ class WorkerContext:
     audience_candidates: AudienceCandidates | None = None
     freshness: Freshness = field(default_factory=Freshness)
     faults: PartitionFaults = field(default_factory=PartitionFaults)
+    conflicts: EventLog = field(default_factory=lambda: EventLog(log, "touchpoint_conflict"))
     turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LARGE_BATCHES_AT_ONCE))
 
     @property

@@ -146,6 +146,8 @@ class PartitionWriter:
             (self.shared_keys.discard if number is None else self.shared_keys.add)(key)
         self.cache.trim(batch.used)
         count(self._context.metrics, changes)
+        for (source, touchpoint_id), times in changes.conflicting.items():
+            self._context.conflicts.happened(source, times, source=source, touchpoint_id=touchpoint_id)
         self.on_committed(changes.customers)
         if changes.rebuilds:
             position.rebuilds += changes.rebuilds
