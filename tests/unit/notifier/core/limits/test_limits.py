@@ -118,6 +118,14 @@ def test_quiet_hours_are_the_customers_own_else_the_plays_else_utc() -> None:
     assert codes(a_play(limits=quiet | {"time_zone": "Asia/Tokyo"}), history, night_in_tokyo) == []
 
 
+def test_quiet_hours_hold_for_a_customer_whose_zone_is_an_offset() -> None:
+    history = a_history()
+    history.profile.take(a_touchpoint(properties={"context": {"timezone": "GMT+0900"}}))
+    play = a_play(limits={"quiet_hours": {"from": "21:00", "to": "08:00"}})
+    now = datetime(2026, 3, 3, 13, tzinfo=UTC)
+    assert codes(play, history, now) == ["quiet_hours"]
+
+
 def test_a_zone_that_is_none_counts_as_unknown() -> None:
     history = a_history()
     history.profile.take(a_touchpoint(properties={"timezone": "Mars/Olympus"}))

@@ -109,6 +109,32 @@ def test_unknown_zones_are_none() -> None:
     assert zone_named("Mars/Olympus") is None
     assert zone_named("../../etc/passwd") is None
     assert zone_named("") is None
+    for offset in ("UTC+15", "+99:00", "+05:60", "5", "GMT", "UTC"):
+        assert (zone_named(offset) is None) is (offset not in ("GMT", "UTC"))
+
+
+@pytest.mark.parametrize(
+    ("name", "hours"),
+    [
+        ("GMT+0530", 5.5),
+        ("UTC+05:30", 5.5),
+        ("utc-3", -3),
+        ("-03:30", -3.5),
+        ("+14:00", 14),
+        ("+0000", 0),
+        ("asia/kolkata", 5.5),
+        (" Asia/Kolkata ", 5.5),
+        ("ASIA/KOLKATA", 5.5),
+    ],
+)
+def test_offsets_and_other_spellings_of_a_name_are_zones(name: str, hours: float) -> None:
+    zone = zone_named(name)
+    assert zone is not None
+    assert datetime(2026, 3, 1, tzinfo=UTC).astimezone(zone).utcoffset() == timedelta(hours=hours)
+    night = Quiet(time(21), time(8))
+    at = datetime(2026, 3, 1, 23, 30, tzinfo=zone)
+    opens = next_allowed(at, zone, night, None)
+    assert opens == datetime(2026, 3, 2, 8, tzinfo=zone)
 
 
 minutes = st.integers(0, 24 * 60 - 1).map(lambda n: time(n // 60, n % 60))

@@ -240,3 +240,17 @@ def test_consent_of_a_customer_who_is_known_is_theirs_and_not_the_addresss() -> 
 def test_numbers_that_can_not_be_kept_are_passed_over() -> None:
     profile = folded(a_touchpoint("identified", properties={"visits": 1 << 62, "stars": 1 << 63, "vip": True}))
     assert profile.traits == {"visits": 1 << 62, "vip": True}
+
+
+@pytest.mark.parametrize(
+    "garbage", ["undefined", "Mars/Olympus", "", " ", "x" * 60, "[object Object]", "GMT+99", 7, None]
+)
+def test_what_is_no_time_zone_or_locale_replaces_none(garbage: Any) -> None:
+    profile = Profile()
+    known = {"timezone": "Asia/Kolkata", "locale": "hi-IN"}
+    profile.take(a_touchpoint("page_viewed", NOON, "t-1", properties={"context": known}))
+    later = {"timezone": garbage, "locale": garbage}
+    profile.take(a_touchpoint("page_viewed", NOON + timedelta(days=1), "t-2", properties={"context": later}))
+    assert (profile.get("time_zone"), profile.get("locale")) == ("Asia/Kolkata", "hi-IN")
+    profile.take(a_touchpoint("page_viewed", NOON + timedelta(days=2), "t-3", properties={"timezone": "GMT+0100"}))
+    assert profile.get("time_zone") == "GMT+0100"

@@ -6,7 +6,7 @@ which reason is published: what waiting does not resolve comes first.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -58,7 +58,7 @@ class Circumstances:
     to_customers: frozenset[str] = frozenset({"email"})
 
 
-def zone_of(play: Play, history: CustomerHistory) -> ZoneInfo:
+def zone_of(play: Play, history: CustomerHistory) -> tzinfo:
     """The customer's own time zone, else the play's, else UTC."""
     for name in (history.profile.get("time_zone"), play.limits.time_zone):
         found = zone_named(name) if isinstance(name, str) else None
@@ -168,7 +168,8 @@ def _clock(play: Play, history: CustomerHistory, now: datetime) -> Iterator[Hold
     until = next_allowed(now, zone, quiet, business)
     when = f", waits until {to_wire(until)}" if until else ""
     local = now.astimezone(zone).strftime("%A %H:%M")
-    yield Hold(code, f"it is {local} in {zone.key}{when}", until)
+    name = zone.key if isinstance(zone, ZoneInfo) else zone
+    yield Hold(code, f"it is {local} in {name}{when}", until)
 
 
 def capped(play: Play, history: CustomerHistory, now: Circumstances) -> Iterator[Hold]:

@@ -5,15 +5,20 @@ quiet ends at 08:00 local whether the night had 23, 24 or 25 hours. An hour that
 that it shows twice is quiet both times.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
+from functools import cache, lru_cache
+from zoneinfo import ZoneInfo, available_timezones
 
 from touchline_notifier.core.decisions.hold_reasons import ClockCode
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _HORIZON_DAYS = 400
+_OFFSET = re.compile(r"(?:GMT|UTC)?([+-])(\d{1,2})(?::?(\d\d))?", re.ASCII | re.IGNORECASE).fullmatch
+_FARTHEST_HOURS = 14
+"""Of any local time from UTC: Kiribati's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +47,33 @@ class Business:
         return day.weekday() in self.weekdays and day not in self.holidays
 
 
-def zone_named(name: str) -> ZoneInfo | None:
-    """The zone of an IANA name, or None when there is no such zone."""
+@lru_cache(maxsize=2048)
+def zone_named(name: str) -> tzinfo | None:
+    """The zone of an IANA name, in any case, or of an offset (``GMT+0530``, ``UTC+2``, ``-03:00``); None if neither.
+
+    RudderStack's library for browsers says the offset alone.
+    """
+    found = _OFFSET(name.strip())
+    if found is not None:
+        hours, minutes = int(found[2]), int(found[3] or 0)
+        if hours > _FARTHEST_HOURS or minutes > 59:
+            return None
+        offset = timedelta(hours=hours, minutes=minutes)
+        return timezone(-offset if found[1] == "-" else offset)
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        return None
+        spelt = _zones().get(name.strip().lower())
+        return ZoneInfo(spelt) if spelt is not None else None
 
 
-def hindrance(at: datetime, zone: ZoneInfo, quiet: Quiet | None, business: Business | None) -> ClockCode | None:
+@cache
+def _zones() -> Mapping[str, str]:
+    """IANA name by the same in lower case."""
+    return {name.lower(): name for name in sorted(available_timezones())}
+
+
+def hindrance(at: datetime, zone: tzinfo, quiet: Quiet | None, business: Business | None) -> ClockCode | None:
     """Which limit forbids sending at an instant, or None."""
     local = at.astimezone(zone)
     if quiet is not None and quiet.covers(local.time()):
@@ -60,7 +83,7 @@ def hindrance(at: datetime, zone: ZoneInfo, quiet: Quiet | None, business: Busin
     return None
 
 
-def next_allowed(at: datetime, zone: ZoneInfo, quiet: Quiet | None, business: Business | None) -> datetime | None:
+def next_allowed(at: datetime, zone: tzinfo, quiet: Quiet | None, business: Business | None) -> datetime | None:
     """The first instant from ``at`` on (UTC) at which sending is allowed; None if there is none in over a year."""
     if hindrance(at, zone, quiet, business) is None:
         return at
@@ -70,7 +93,7 @@ def next_allowed(at: datetime, zone: ZoneInfo, quiet: Quiet | None, business: Bu
     return None
 
 
-def _openings(at: datetime, zone: ZoneInfo, quiet: Quiet | None) -> Iterator[datetime]:
+def _openings(at: datetime, zone: tzinfo, quiet: Quiet | None) -> Iterator[datetime]:
     """Instants at which a hindrance can end, in order day by day: midnights, ends of quiet, changes of the clock."""
     first = at.astimezone(zone).date()
     for offset in range(_HORIZON_DAYS):
@@ -84,7 +107,7 @@ def _openings(at: datetime, zone: ZoneInfo, quiet: Quiet | None) -> Iterator[dat
         yield from sorted(instants)
 
 
-def _instants(day: date, at: time, zone: ZoneInfo) -> Iterator[datetime]:
+def _instants(day: date, at: time, zone: tzinfo) -> Iterator[datetime]:
     """When the wall clock shows a time on a day: once, twice, or never."""
     for fold in (0, 1):
         local = datetime.combine(day, at, tzinfo=zone).replace(fold=fold)
@@ -93,7 +116,7 @@ def _instants(day: date, at: time, zone: ZoneInfo) -> Iterator[datetime]:
             yield instant
 
 
-def _clock_change(day: date, zone: ZoneInfo) -> datetime | None:
+def _clock_change(day: date, zone: tzinfo) -> datetime | None:
     """The instant at which the clock is put forward or back on a day, to the second."""
     low = datetime.combine(day, time(0), tzinfo=zone).astimezone(UTC)
     high = datetime.combine(day + timedelta(days=1), time(0), tzinfo=zone).astimezone(UTC)
@@ -109,7 +132,7 @@ def _clock_change(day: date, zone: ZoneInfo) -> datetime | None:
     return high
 
 
-def add_business_days(at: datetime, days: int, zone: ZoneInfo, business: Business) -> datetime:
+def add_business_days(at: datetime, days: int, zone: tzinfo, business: Business) -> datetime:
     """The same local time that many business days later."""
     local = at.astimezone(zone)
     day = local.date()

@@ -16,6 +16,7 @@ What is read:
 | ``email_bounced`` (hard), ``email_complained``, ``email_suppressed`` | a suppressed address |
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -36,6 +37,7 @@ from touchline_schemas.times import from_micros, to_micros
 from touchline_schemas.touchpoint import Touchpoint
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE
 
+from touchline_notifier.core.limits.quiet_hours import zone_named
 from touchline_notifier.core.profiles.kept_values import (
     KEPT_ADDRESSES,
     DatedValue,
@@ -57,6 +59,8 @@ ALL_CHANNELS = "all"
 MAIL_WIDE = frozenset({"email", ALL_CHANNELS})
 """Consent channels whose refusal is an opt-out of the address."""
 _LONGEST_CHANNEL = 64
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3}(?:[.@].{0,20})?").fullmatch
+"""``de``, ``pt-BR``, ``zh_Hant_TW``, ``de_DE.UTF-8``."""
 
 _TROUBLE = "trouble"
 """A bounce or complaint that names no address: it is about the one the customer had by then."""
@@ -245,11 +249,13 @@ def _said(touchpoint: Touchpoint) -> Iterator[tuple[str, Any]]:
             yield "email", (touchpoint.customer_id or "")[len(EMAIL) :]
     context = properties.get("context")
     for source in (properties, context if isinstance(context, Mapping) else {}, traits):
-        zone = source.get("time_zone") or source.get("timezone")
-        if isinstance(zone, str) and 0 < len(zone) < 64:
+        # What can't be read as one replaces no earlier one that can.
+        zones = (source.get("time_zone"), source.get("timezone"))
+        zone = next((one for one in zones if isinstance(one, str) and len(one) < 64 and zone_named(one)), None)
+        if zone is not None:
             yield "time_zone", zone
         locale = source.get("locale")
-        if isinstance(locale, str) and 0 < len(locale) < 36:
+        if isinstance(locale, str) and _LOCALE(locale):
             yield "locale", locale
     for name, value in traits.items():
         if scalar(value) and len(name) < 100:
