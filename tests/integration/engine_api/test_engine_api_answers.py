@@ -75,7 +75,7 @@ def test_the_top_customers_are_those_who_paid_most_and_each_has_their_stages(api
             (one["properties"][name] for name in ("value", "amount", "total") if name in one["properties"]), 0
         )
         if amount < 1e12:
-            value[one["customer_id"]] += {"purchased": amount, "refunded": -amount}.get(one["type"], 0)
+            value[one["customer_id"]] += {"purchased": amount, "refunded": -abs(amount)}.get(one["type"], 0)
     expected = sorted(((worth, name) for name, worth in value.items() if worth > 0), key=lambda one: (-one[0], one[1]))
 
     def top() -> list[tuple[float, str]]:

@@ -236,7 +236,7 @@ def value_of(api: ApiWorld) -> dict[str, float]:
     for one in api.posted:
         amount = next((one["properties"][n] for n in ("value", "amount", "total") if n in one["properties"]), None)
         if one["type"] in ("purchased", "renewed", "upgraded", "refunded") and amount and abs(amount) < 1e12:
-            values[one["customer_id"]] += -amount if one["type"] == "refunded" else amount
+            values[one["customer_id"]] += -abs(amount) if one["type"] == "refunded" else amount
     return values
 
 

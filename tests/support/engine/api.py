@@ -61,7 +61,9 @@ def lives(seed: random.Random, now: datetime) -> Iterator[dict[str, Any]]:
             if kind == "survey_answered":
                 more["properties"] = {"score": seed.choice((2, 6, 7, 9, 10))}
             elif kind in ("purchased", "refunded"):
-                more["properties"] = {seed.choice(("value", "amount", "total")): seed.randint(10, 500)}
+                # Some senders write what was given back as a negative amount.
+                sign = -1 if kind == "refunded" and index % 2 else 1
+                more["properties"] = {seed.choice(("value", "amount", "total")): sign * seed.randint(10, 500)}
             elif kind == "page_viewed":
                 more["properties"] = {"traits": TRAITS[number % len(TRAITS)]}
             elif kind == "contacted":

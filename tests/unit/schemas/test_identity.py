@@ -20,6 +20,10 @@ def test_the_first_present_of_the_four_is_the_key() -> None:
 
 def test_two_spellings_of_one_address_are_one_key() -> None:
     assert keys(email="  Ada@Example.ORG ") == keys(email="ada@example.org")
+    # Composed and decomposed: what macOS and Windows write for one name.
+    assert (
+        keys(email="JOSE\u0301@example.org") == keys(email="jos\u00e9@example.org") == ["email:jos\u00e9@example.org"]
+    )
 
 
 @pytest.mark.parametrize(

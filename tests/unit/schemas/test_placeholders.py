@@ -20,13 +20,20 @@ PLACEHOLDERS = [
     "undefined-undefined", "null,null", "None None", "undefined:null", "undefinedundefined", "NaN_0",
     "\u200bundefined", "null\ufeff", "\u3000nil", "%USER_ID%", "$user_id", "$userId", ":id", ":user_id", "<user_id>",
     "<customerId>", "\\N", "%5Bobject%20Object%5D", "%7B%7Bid%7D%7D", "%20", "undefined@undefined.com",
-    "null@null", "n.a.", "Not Provided",
+    "null@null", "n.a.", "Not Provided", "[object Object],[object Object]", "user_undefined", "Customer null",
+    "userId:[object Object]", "id=NaN", "anon-undefined", "(anonymous)", "Anonymous User", "guest_user", "nobody",
+    "lmy47d", "Optional.empty", "Optional(nil)", "<no value>", "%!s(<nil>)", "%s", "function () { [native code] }",
+    "[Function: id]", "Symbol()", "null.", "NULL;", "null,", "_undefined_", "__undefined__", "[USER_ID]", "__USER_ID__",
+    "@@userId", "[EMAIL]", "#REF!", "#VALUE!", "#DIV/0!", "no-id", "not logged in", "NOT_LOGGED_IN", "logged-out",
+    "unknown-user", "[ ]", "ｎｕｌｌ", "０００", "void 0", "n\\a", "no-email@no-email.com", "[undefined].",
 ]  # fmt: skip
 IDENTIFIERS = [
     "c-17", "1", "10", "100", "u-0", "0a1b", "00000000-0000-0000-0000-000000000001", "nullson", "Nona", "undefined-7",
     "object-4", "{1}x", "ada", "a{b}", "-12", "0x1f", "guest-17", "00-9", "anonymous-3f2a", "日本", "ñ",
     "nonesuch", "nullnonsense", "nil-7", "100%", "50%25", "$RCAnonymousID:3f2a", ":david", "$ada", "<ada>", "@ada",
     "ada@null",    "null@example.org", "%41da", "[object", "objects", "nan-nan-nancy", "undefined.ada",
+    "user-0", "customer_00", "john.null", "user-nullson", "users_null", "functional-4", "function-7", "nobody-7", "s",
+    "d", "n", "ｃ－１７", "[ada]", "no-7", "logged-out-7", "id-7",
 ]  # fmt: skip
 
 

@@ -13,6 +13,8 @@ A ``customer_id`` that begins with such a prefix is read as that key. A key with
 An identifier whose value is a placeholder (see ``placeholders.py``) is no key: the next one present is.
 """
 
+import unicodedata
+
 from touchline_schemas.email_domains import normalise_domain
 from touchline_schemas.placeholders import is_placeholder, is_placeholder_email
 
@@ -27,8 +29,11 @@ _RANK = {ANONYMOUS: 1, EMAIL: 2, EXTERNAL: 3}
 
 
 def normalise_email(email: str) -> str:
-    """Trimmed and lower-cased, the domain in its one spelling: two spellings of one address are one customer."""
+    """Trimmed, lower-cased and composed (NFC, RFC 6532 §3.1), the domain in its one spelling: two spellings of one
+    address are one customer."""
     address = email.strip().lower()
+    if not address.isascii():
+        address = unicodedata.normalize("NFC", address)
     local, at, domain = address.rpartition("@")
     found = f"{local}@{normalise_domain(domain)}" if at else address
     return found if len(found) <= max(MAX_EMAIL, len(address)) else address

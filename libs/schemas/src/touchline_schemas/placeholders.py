@@ -6,6 +6,7 @@ a value would become one customer.
 """
 
 import re
+import unicodedata
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -15,23 +16,32 @@ WORDS = frozenset(
         "undefined", "null", "nil", "none", "nan", "void", "nothing", "nullptr", "dbnull", "undef", "missing",
         "(null)", "<null>", "[null]", "(none)", "<none>", "<nil>", "(nil)", "(undefined)", "<undefined>", "<na>",
         "true", "false", "infinity", "-infinity", "inf", "-inf",
-        "<undef>", "[undefined]", "[none]", "\\n",
+        "<undef>", "[undefined]", "[none]", "\\n", "void 0", "optional.empty", "optional(nil)", "<no value>",
+        "%!s(<nil>)", "%s", "%d", "nul",
         # How they print an object, an empty list or an empty mapping.
-        "object object", "object", "system.object", "[native code]", "{}", "[]", "()",
+        "object object", "object", "system.object", "[native code]", "{}", "[]", "()", "function",
+        "symbol()",
         # What people and reports write.
         "n/a", "#n/a", "na", "n.a.", "unknown", "(unknown)", "<unknown>", "(not set)", "not set", "not_set", "not-set",
         "not available", "not provided", "(empty)", "<empty>", "empty", "blank", "(blank)", "<blank>",
-        "anonymous", "guest", "not_authenticated", "unauthenticated", "-1",
+        "anonymous", "anon", "guest", "not_authenticated", "unauthenticated", "-1", "nobody", "no id", "noid",
+        "no user", "nouser", "no email", "noemail", "anonymous user", "guest user", "unknown user", "not logged in",
+        "logged out",
+        "loggedout", "n\\a",
+        # How spreadsheets write an error.
+        "#ref!", "#value!", "#name?", "#null!", "#num!", "#div/0!",
+        # The build that emulators of Android report as the device's id.
+        "lmy47d",
         # The field's own name instead of its value.
         "id", "userid", "user_id", "customerid", "customer_id", "anonymousid", "anonymous_id", "distinctid",
         "distinct_id", "externalid", "external_id", "email",
         "ffffffff-ffff-ffff-ffff-ffffffffffff",
     }
 )  # fmt: skip
-"""Compared without case, and without blanks and quotes around them."""
+"""Compared without case, and without blanks, quotes, punctuation and brackets around them."""
 
 # Nothing but zeros and punctuation: "0", "0.0", "000", the nil UUID, "-", "…".
-_ZEROS = re.compile(r"[0\s\-_.,:;/\\|*#?!+~=…–—]*(?:0x0+)?").fullmatch
+_ZEROS = re.compile(r"[0\s\-_.,:;/\\|*#?!+~=…–—()\[\]{}<>]*(?:0x0+)?").fullmatch
 # A template's marker with nothing put in: {{ id }}, {% id %}, ${id}, <%= id %>, %%id%%, %ID%, *|ID|*, {id}, [[id]]; and
 # :user_id, $userId, <id> where the name says that an id or an address belongs there.
 _TEMPLATE = re.compile(
@@ -40,14 +50,39 @@ _TEMPLATE = re.compile(
     re.DOTALL,
 ).fullmatch
 # How JavaScript prints an object of any class: [object Object], [object HTMLInputElement].
-_OBJECT = re.compile(r"\[object(?: [\w$. ]*)?\]", re.IGNORECASE).fullmatch
+_OBJECT = re.compile(r"(?:\[object(?: [\w$. ]*)?\][\s,;|/-]*)+", re.IGNORECASE).fullmatch
+# How it prints a function: [Function: id], function () { [native code] }.
+_FUNCTION = re.compile(r"\[?function\b ?[^\w\s-].*", re.IGNORECASE | re.DOTALL).fullmatch
+# A missing value behind what it should have been: user_undefined, "customer null", id:[object Object].
+_PREFIXED = re.compile(
+    r"(?:user|customer|client|account|member|contact|visitor|person|device|session|lead|profile|anonymous|anon|guest"
+    r"|cust|usr|uid|uuid|id)(?:[\s_-]?id)?[\s\-_.:/|#=]+(?:undefined|null|nil|none|nan|\[object(?: [\w$. ]*)?\])",
+    re.IGNORECASE,
+).fullmatch
 # Several missing values that were joined: undefined-undefined, null,null, "None None".
 _JOINED = re.compile(
     r"(?:undefined|null|nil|none|nan)(?:[\s\-_.,:;/|+]*(?:undefined|null|nil|none|nan|0+))+", re.IGNORECASE
 ).fullmatch
 _AROUND = " \t\r\n\"'`\u00a0\u200b\u200c\u200d\u2060\ufeff\u3000\u201c\u201d\u2018\u2019"
 
-_LONGEST = max(map(len, WORDS))
+_PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">"}
+_PUNCTUATION = " _.,;:!*%$#@~^=|/\\-"
+_BETWEEN_WORDS = re.compile(r"[\s_.-]+")
+
+
+def _plain(text: str) -> str:
+    """A text without the punctuation around it, one blank between its words: ``[USER_ID]`` as ``user id``."""
+    while True:
+        inner = text.strip(_PUNCTUATION)
+        if len(inner) > 1 and _PAIRS.get(inner[0]) == inner[-1]:
+            inner = inner[1:-1]
+        if inner == text:
+            return _BETWEEN_WORDS.sub(" ", text)
+        text = inner
+
+
+_LONGEST = max(map(len, WORDS)) + 8
+_PLAIN_WORDS = frozenset(word for word in map(_plain, WORDS) if re.fullmatch("[a-z ]{2,}", word))
 
 
 @lru_cache(maxsize=16_384)
@@ -64,13 +99,20 @@ def is_placeholder(value: str) -> bool:
 
 
 def _is_printed(text: str) -> bool:
+    if not text.isascii():
+        # Full-width letters: a Japanese input method's "null".
+        text = unicodedata.normalize("NFKC", text)
     if _ZEROS(text) is not None:
         return True
-    if len(text) <= _LONGEST and text.casefold() in WORDS:
-        return True
+    if len(text) <= _LONGEST:
+        word = text.casefold()
+        if word in WORDS or _plain(word) in _PLAIN_WORDS:
+            return True
     if text[0] in "{$#@<%*[:" and (_TEMPLATE(text) is not None or _OBJECT(text) is not None):
         return True
-    return text[0] in "uUnN" and _JOINED(text) is not None
+    if text[0] in "uUnN" and _JOINED(text) is not None:
+        return True
+    return _PREFIXED(text) is not None or _FUNCTION(text) is not None
 
 
 @lru_cache(maxsize=16_384)

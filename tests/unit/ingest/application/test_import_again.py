@@ -117,6 +117,16 @@ async def test_wide_encodings_are_refused_with_what_to_type(
         await imported(file, encoding=given_encoding)
 
 
+@pytest.mark.parametrize(
+    ("begin", "remedy"), [(b"\x1f\x8b\x08", "gunzip"), (b"PK\x03\x04", "Excel"), (b"PAR1", "Parquet")]
+)
+async def test_a_file_that_is_no_text_is_refused_with_what_it_is(tmp_path: Path, begin: bytes, remedy: str) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_bytes(begin + bytes(range(256)))
+    with pytest.raises(ConfigurationError, match=remedy):
+        await imported(file)
+
+
 @pytest.mark.parametrize("name", ["utf-16", "no-such", "rot13", "base64", "utf-7", "idna", "unicode_escape"])
 def test_an_encoding_that_can_not_be_read_line_by_line_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError, match="--encoding"):

@@ -107,13 +107,14 @@ def _value(touchpoints: list[dict[str, Any]]) -> dict[str, Any]:
                 point["properties"][name]
                 for name in ("value", "amount", "total")
                 if isinstance(point["properties"].get(name), int | float)
+                and not isinstance(point["properties"].get(name), bool)
             ),
             0.0,
         )
         if abs(amount) >= 1e12:
             continue
         if point["type"] == "refunded":
-            value -= amount
+            value -= abs(amount)
         else:
             value, purchases, last = value + amount, purchases + 1, point["occurred_at"]
     return {"value": value, "purchases": purchases, "last_purchase_at": last}

@@ -12,6 +12,12 @@ from touchline_runtime.errors import ConfigurationError
 UTF8 = "utf-8"
 UTF8_BOM = codecs.BOM_UTF8
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_NOT_TEXT = {
+    b"\x1f\x8b": "is compressed: decompress it first (gunzip)",
+    b"PK\x03\x04": "is a ZIP archive or an Excel workbook: unpack it, or save it as CSV UTF-8",
+    b"PAR1": "is a Parquet file: export it as CSV or NDJSON",
+}
+"""By a file's first bytes."""
 _CHUNK = 1 << 20
 _NO_CHARSETS = frozenset(("idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7", "mbcs"))
 
@@ -48,6 +54,9 @@ def check_text(path: Path, encoding: str) -> None:
         chunk = raw.read(_CHUNK)
         if chunk.startswith(_UTF16):
             raise ConfigurationError(f"{path} is in UTF-16, which is not read here: {_iconv('UTF-16')}")
+        for mark, remedy in _NOT_TEXT.items():
+            if chunk.startswith(mark):
+                raise ConfigurationError(f"{path} {remedy}")
         if encoding != UTF8 and chunk.startswith(UTF8_BOM):
             raise ConfigurationError(f"{path} begins with a mark of UTF-8: leave --encoding {encoding} out")
         while True:

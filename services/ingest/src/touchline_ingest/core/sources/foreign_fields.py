@@ -3,13 +3,16 @@
 Most properties mean the same for all senders (``amount``, ``score``). A few decide whether mail is sent, and there a
 sender's own ``channel: newsletter`` beside an unsubscribe would leave the address open. These go under
 ``sender_fields`` where they are none of our words.
+
+Amounts of money that are written as texts are read as numbers, so that they add up.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from touchline_schemas.mail_events import CONSENT_GIVEN, EMAIL_BOUNCED, RECIPIENT, Bounce
+
+from touchline_ingest.core.mapping.amounts import amount_of
 
 SENDER_FIELDS = "sender_fields"
 _CHANNELS = frozenset({"all", "email", "sms", "push", "phone", "post", "slack", "webhook", "whatsapp"})
@@ -30,10 +33,10 @@ _BOUNCES: Mapping[str, Bounce] = {
 
 
 _PAYMENTS = frozenset({"purchased", "renewed", "refunded"})
+_VALUED = _PAYMENTS | {"upgraded"}
 _AMOUNTS = ("value", "amount", "total", "revenue")
-# An amount of zero as a text: "0.00", "0,00 €", "EUR 0", "$0".
-_ZERO = re.compile(r"[^\d.,+-]{0,5}[+-]?0+(?:[.,]0*)*[^\d.,]{0,5}").fullmatch
-_SOME = re.compile(r"\d")
+_ADDED = ("value", "amount", "total")
+"""What the engine adds up: the first of these that is a number."""
 
 
 def payment_type(touchpoint_type: str, properties: Mapping[str, Any]) -> str:
@@ -48,19 +51,8 @@ def is_nothing_paid(touchpoint_type: str, properties: Mapping[str, Any]) -> bool
     """Whether a payment is stated to be of zero, as a number or as a text."""
     if touchpoint_type not in _PAYMENTS:
         return False
-    stated = [zero for name in _AMOUNTS if (zero := _is_zero(properties.get(name))) is not None]
-    return bool(stated) and all(stated)
-
-
-def _is_zero(value: Any) -> bool | None:
-    """Whether an amount is zero; None when it is no amount."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return value == 0
-    if not isinstance(value, str) or _SOME.search(value) is None:
-        return None
-    return _ZERO(value.strip()) is not None
+    stated = [amount for name in _AMOUNTS if (amount := amount_of(properties.get(name))) is not None]
+    return bool(stated) and not any(stated)
 
 
 def understood_properties(touchpoint_type: str, properties: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +73,18 @@ def understood_properties(touchpoint_type: str, properties: dict[str, Any]) -> d
         kind = next((_BOUNCES[word] for word in words if word in _BOUNCES), "unknown")
         moved = properties if properties.get("bounce") in (None, kind) else _moved(properties, "bounce")
         return {**moved, "bounce": kind}
-    return properties
+    return _with_amount(properties) if touchpoint_type in _VALUED else properties
+
+
+def _with_amount(properties: dict[str, Any]) -> dict[str, Any]:
+    """A payment's properties with its ``amount`` as a number, where the sender wrote a text, or ``revenue`` alone."""
+    if any(isinstance(one, int | float) and not isinstance(one, bool) for one in map(properties.get, _ADDED)):
+        return properties
+    amount = next((found for name in _AMOUNTS if (found := amount_of(properties.get(name))) is not None), None)
+    if amount is None:
+        return properties
+    moved = properties if properties.get("amount") is None else _moved(properties, "amount")
+    return {**moved, "amount": amount}
 
 
 def _moved(properties: dict[str, Any], *names: str) -> dict[str, Any]:

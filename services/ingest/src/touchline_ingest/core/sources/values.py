@@ -23,6 +23,8 @@ from touchline_ingest.core.touchpoints.decoding import parse
 from touchline_ingest.core.touchpoints.refusals import NotReadable
 
 MAX_ID = 128
+_EXACT = 2**53
+"""Below it a double holds every whole number exactly."""
 _EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 _UNIX = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 _NAMED_EMAIL = re.compile(r"[^<>]*<([^@\s<>]+@[^@\s<>]+)>\s*")
@@ -73,9 +75,11 @@ def child(value: Any, *path: str) -> Any:
 
 
 def as_text(value: Any) -> str | None:
-    """An identifier as text: a string that isn't blank, or a whole number; None for anything else."""
+    """An identifier as text: a string that isn't blank, or a whole number (``12.0`` too); None for anything else."""
     if isinstance(value, str):
         return value.strip() or None
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return str(int(value))
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return None

@@ -16,7 +16,7 @@ from touchline_stage_engine.core.audiences.audience import Audience
 from touchline_stage_engine.core.audiences.customer_filter import SLIPPED_WITHIN, CustomerFilter
 from touchline_stage_engine.core.identity.traits import Profile, read_all
 
-_PAID = {"purchased": 1, "renewed": 1, "upgraded": 1, "refunded": -1}
+_PAID = frozenset({"purchased", "renewed", "upgraded", "refunded"})
 
 
 class MemoryAudiences:
@@ -122,7 +122,8 @@ def _summary_matches(rows: list[Row], wanted: CustomerFilter) -> bool:
         if not row["flags"] & (MACHINE | OUTBOUND) and row["type"] not in PASSIVE_TYPES:
             active_at = row["occurred_at"]
         if row["type"] in _PAID and not row["flags"] & MACHINE:
-            value += _PAID[row["type"]] * _amount(orjson.loads(row["properties"]))
+            amount = _amount(orjson.loads(row["properties"]))
+            value += -abs(amount) if row["type"] == "refunded" else amount
     traits = _traits(rows) if wanted.trait is not None else {}
     now = wanted.now
     return all(

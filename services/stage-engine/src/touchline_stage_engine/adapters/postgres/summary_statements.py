@@ -41,7 +41,7 @@ t AS (
 sums AS (
     SELECT customer_id,
            max(occurred_at) FILTER (WHERE flags & 5 = 0 AND type <> ALL ($3::text[])) AS active_at,
-           coalesce(sum(CASE WHEN type = 'refunded' THEN -amount ELSE amount END)
+           coalesce(sum(CASE WHEN type = 'refunded' THEN -abs(amount) ELSE amount END)
                     FILTER (WHERE type IN ('purchased', 'renewed', 'upgraded', 'refunded')
                             AND flags & 1 = 0 AND abs(amount) < 1e12), 0) AS value,
            count(*) FILTER (WHERE type IN ('purchased', 'renewed', 'upgraded')

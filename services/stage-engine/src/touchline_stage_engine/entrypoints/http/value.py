@@ -20,8 +20,8 @@ def value_router(queries: ValueQueries) -> APIRouter:
         "/v1/top-customers",
         summary="The customers of the highest value, with their stage in every lifecycle",
         description="Value is the sum of `properties.value` (else `amount`, else `total`) of `purchased`, `renewed` "
-        "and `upgraded` touchpoints, minus that of `refunded` touchpoints. Amounts are added without conversion: send "
-        "one currency. Only numbers count. New touchpoints show after a few seconds.",
+        "and `upgraded` touchpoints, minus that of `refunded` touchpoints, whatever its sign. Amounts are added "
+        "without conversion: send one currency. Only numbers count. New touchpoints show after a few seconds.",
         responses=problems(),
         response_model=Page[TopCustomer],
     )

@@ -91,6 +91,17 @@ MERGES = [
         hubspot({"subscriptionType": "contact.merge", "primaryObjectId": 1, "mergedObjectIds": "2;3"}),
         [["ext:crm:contact-1", f"ext:crm:contact-{other}"] for other in (2, 3)],
     ),
+    (
+        hubspot(
+            {
+                "subscriptionType": "contact.propertyChange",
+                "objectId": 1,
+                "propertyName": "hs_merged_object_ids",
+                "propertyValue": "2;3",
+            }
+        ),
+        [["ext:crm:contact-1", f"ext:crm:contact-{other}"] for other in (2, 3)],
+    ),
     (pipedrive({"action": "delete"}, None, {"merged_to_id": 7}), [["ext:crm:person-7", "ext:crm:person-9"]]),
     (pipedrive({"action": "delete"}, {"merged_to_id": 7}), [["ext:crm:person-7", "ext:crm:person-9"]]),
     (

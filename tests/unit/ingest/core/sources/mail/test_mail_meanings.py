@@ -122,6 +122,39 @@ def test_an_opt_out_or_a_complaint_suppresses_the_address(service: Any, event: d
     assert (suppression.address, suppression.reason, suppression.lifted) == ("ada@example.org", reason, False)
 
 
+NOT_THE_ADDRESS: list[tuple[Any, dict[str, Any]]] = [
+    (sendgrid, {"event": "bounce", "bounce_classification": "Technical", "status": "4.0.0"}),
+    (sendgrid, {"event": "bounce", "bounce_classification": "Content", "status": "5.7.1"}),
+    (sendgrid, {"event": "bounce", "bounce_classification": "Reputation"}),
+    (sendgrid, {"event": "bounce", "status": "4.2.2", "reason": "mailbox full"}),
+    (amazon, {"eventType": "Bounce", "bounce": {"bounceType": "Permanent", "bounceSubType": "UnsubscribedRecipient"}}),
+]
+
+
+@pytest.mark.parametrize(("service", "event"), NOT_THE_ADDRESS)
+def test_a_bounce_that_is_not_the_address_s_fault_suppresses_nothing(service: Any, event: dict[str, Any]) -> None:
+    assert message(service(event)) == [None]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"event": "bounce", "bounce_classification": "Invalid Address", "status": "5.1.1"},
+        {"event": "bounce", "type": "Bounce", "bounce_classification": "Mailbox Unavailable", "status": "5.2.2"},
+        {"event": "bounce", "status": "5.1.1"},
+    ],
+)
+def test_a_bounce_after_which_sendgrid_sends_nothing_more_is_hard(event: dict[str, Any]) -> None:
+    (suppression,) = message(sendgrid(event))
+    assert suppression is not None
+
+
+@pytest.mark.parametrize("verdict", [True, 1, "true", "True", "TRUE", "1"])
+def test_sendgrids_own_verdict_counts_in_any_spelling(verdict: Any) -> None:
+    (opened,) = touchpoints(sendgrid({"event": "open", "sg_machine_open": verdict}))
+    assert opened.machine
+
+
 COMING_BACK: list[tuple[Any, dict[str, Any]]] = [
     (postmark, {"RecordType": "SubscriptionChange", "SuppressSending": False, "SuppressionReason": None,
                 "MessageID": None, "Tag": None, "Metadata": {}, "Origin": "Customer"}),

@@ -5,6 +5,7 @@ smallest unit is what its vendor says.
 import base64
 import hmac
 import json
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from stripe import WebhookSignature
+from touchline_ingest.core.mapping.amounts import amount_of
 from touchline_ingest.core.sources.interface import Request, SourceConfig, Understood
 from touchline_ingest.core.sources.payments.stripe import Stripe
 from touchline_ingest.core.sources.standard.cloudevents import CloudEvents
@@ -160,6 +162,10 @@ def test_a_free_order_of_segment_is_no_purchase(now: Any, properties: dict[str, 
 
 def general(now: Any, door: str, name: str, data: dict[str, Any], **options: Any) -> list[str]:
     """The types of what one event with an amount becomes at a door that takes foreign events."""
+    return [draft["type"] for draft in general_drafts(now, door, name, data, **options)]
+
+
+def general_drafts(now: Any, door: str, name: str, data: dict[str, Any], **options: Any) -> list[Any]:
     config = SourceConfig("shop", door, (WEBHOOK_SECRET,), options)
     if door == "segment":
         call = {"userId": "u1", "event": name, "properties": data}
@@ -177,7 +183,7 @@ def general(now: Any, door: str, name: str, data: dict[str, Any], **options: Any
         reading = StandardWebhooks().read(Request("POST", "https://x/", headers, body), config, now)
     assert isinstance(reading, Understood)
     assert not reading.unreadable
-    return [draft["type"] for draft in reading.touchpoints]
+    return list(reading.touchpoints)
 
 
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"a secret of this test").decode()
@@ -192,3 +198,67 @@ def test_nothing_paid_is_no_payment_at_any_door(now: Any, door: str, nothing: di
     assert not set(general(now, door, name, nothing)) & {"purchased", "renewed", "refunded"}
     assert set(general(now, door, name, {"total": "9.90"})) <= {"purchased", "renewed", "refunded"}
     assert general(now, door, name, nothing, events={name: "purchased"}) == ["purchased"]
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [
+        ("49.90", 49.9),
+        ("$49.90", 49.9),
+        ("USD 49.90", 49.9),
+        ("49,90 €", 49.9),
+        ("1,234.50", 1234.5),
+        ("1.234,50 €", 1234.5),
+        ("1 234,50", 1234.5),
+        ("CHF 1'234.50", 1234.5),
+        ("1,234,567", 1234567),
+        ("1\u202f234,50\u00a0€", 1234.5),
+        ("-20.00", -20),
+        ("- $20", -20),
+        ("0E-8", 0),
+        ("12", 12),
+        ("1,234", None),
+        ("1,2,3", None),
+        ("12.34.56", None),
+        ("free", None),
+        ("", None),
+        ("nan", None),
+        ("1_000", None),
+        ("12 apples and 3 pears", None),
+        ("9" * 80, None),
+    ],
+)
+def test_an_amount_that_is_a_text_is_read_where_it_means_one_number(written: str, amount: float | None) -> None:
+    assert amount_of(written) == amount
+
+
+@given(st.one_of(st.text(), st.text(alphabet="0123456789.,-+ $€'\u00a0eE")))
+def test_any_text_is_an_amount_or_none(written: str) -> None:
+    found = amount_of(written)
+    assert found is None or math.isfinite(found)
+
+
+@pytest.mark.parametrize("door", ["segment", "cloudevents", "standard-webhooks"])
+@pytest.mark.parametrize(
+    ("stated", "amount"),
+    [
+        ({"revenue": 25}, 25),
+        ({"revenue": "25.00"}, 25),
+        ({"total": "1.234,50 €"}, 1234.5),
+        ({"amount": "USD 9.90"}, 9.9),
+        ({"value": None, "revenue": 3.5}, 3.5),
+    ],
+)
+def test_a_payment_adds_up_whichever_field_and_form_states_it(
+    now: Any, door: str, stated: dict[str, Any], amount: float
+) -> None:
+    (draft,) = general_drafts(now, door, "Order Completed", stated)
+    assert draft["properties"]["amount"] == amount
+    assert {**stated, "amount": amount}.keys() <= draft["properties"].keys()
+
+
+def test_what_is_a_number_already_stays_as_it_is(now: Any) -> None:
+    (draft,) = general_drafts(now, "segment", "Order Completed", {"total": 20, "revenue": 18, "amount": "20 €"})
+    assert draft["properties"]["amount"] == "20 €"
+    (draft,) = general_drafts(now, "segment", "Product Viewed", {"revenue": "25"})
+    assert "amount" not in draft["properties"]

@@ -9,7 +9,7 @@ from segment.analytics.client import Client
 from touchline_ingest.core.sources.interface import RequestRejection, Understood
 from touchline_ingest.core.sources.standard.segment import MAX_BATCH_BYTES, Segment, write_key_in_body
 from touchline_ingest.core.touchpoints.clock_skew import SKEW, corrected
-from touchline_notifier.core.profiles.profile import suppression_of
+from touchline_notifier.core.profiles.profile import Profile, suppression_of
 
 SOURCE = Segment()
 TRACK = {"userId": "u1", "event": "Order Completed", "messageId": "m1", "timestamp": "2026-03-01T11:59:00Z"}
@@ -279,3 +279,31 @@ def test_an_id_that_does_not_fit_is_replaced_by_one_that_is_always_the_same(
         for one in (message_id, message_id, message_id + "y")
     )
     assert first == again != other
+
+
+@pytest.mark.parametrize("written", ["traits", "context"])
+def test_an_identify_has_its_traits_where_segment_or_where_rudderstack_writes_them(
+    post, configured, now, accepted, written
+):
+    traits = {"email": "ada@example.org", "name": "Ada", "plan": "pro"}
+    call: dict[str, Any] = {"userId": "u1", "messageId": "m1", "channel": "web"}
+    call |= {"traits": traits} if written == "traits" else {"context": {"traits": traits, "locale": "de"}}
+    (touchpoint,) = accepted(read(post, configured, now, call, "identify"))
+    profile = Profile()
+    profile.take(touchpoint)
+    assert profile.traits == traits
+    assert profile.email == "ada@example.org"
+
+
+def test_traits_of_the_call_win_over_those_of_its_context(post, configured, now, accepted):
+    call = {"userId": "u1", "traits": {"plan": "pro"}, "context": {"traits": {"plan": "free", "seats": 3}}}
+    (touchpoint,) = accepted(read(post, configured, now, call, "identify"))
+    assert {name: touchpoint.properties[name] for name in ("plan", "seats")} == {"plan": "pro", "seats": 3}
+
+
+@pytest.mark.parametrize(
+    ("user_id", "key"), [(17, "17"), (17.0, "17"), (17.5, "anon:a"), (1e300, "anon:a"), (0.0, "anon:a")]
+)
+def test_a_user_id_that_is_a_whole_number_is_an_id(post, configured, now, accepted, user_id, key):
+    (touchpoint,) = accepted(read(post, configured, now, TRACK | {"userId": user_id, "anonymousId": "a"}))
+    assert touchpoint.key == key

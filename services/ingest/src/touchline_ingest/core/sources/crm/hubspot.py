@@ -76,6 +76,7 @@ _TYPES = {
     "contact.propertyChange subscription=false": SUBSCRIBED,
 }
 _SUBSCRIPTION = re.compile("hs_email_optout_([0-9]+)")
+_MERGED_IDS = "hs_merged_object_ids"
 _NOT_CONTENT = frozenset({"attemptNumber"})
 
 
@@ -159,8 +160,8 @@ def _drafts(event: dict[str, Any], config: SourceConfig, whole: bytes) -> list[T
         # Only the consent channel is a word of ours here: HubSpot's own fields can't take its place.
         "properties": {"hubspot_event": name, **content} | ({"channel": topic} if topic else {}),
     }
-    if what == "merge":
-        links = _merged(record, event, config)
+    if what == "merge" or changed == _MERGED_IDS:
+        links = _merged(record, event if what == "merge" else {**event, "mergedObjectIds": value}, config)
         ids = [event_id if not number else derived_id(event_id, number) for number in range(len(links))]
         return [without_none({"id": one, **draft, **people}) for one, people in zip(ids, links, strict=True)]
     return [without_none({"id": event_id, **draft, **_people(record, what, event, config)})]
@@ -199,7 +200,7 @@ def _merged(record: str, event: dict[str, Any], config: SourceConfig) -> list[di
     stays = as_identifier(event.get("primaryObjectId")) or as_identifier(event.get("objectId"))
     merged = event.get("mergedObjectIds")
     if isinstance(merged, str):
-        # As HubSpot's property hs_merged_object_ids has them.
+        # As the property hs_merged_object_ids has them.
         merged = merged.split(";")
     listed = [*(merged if isinstance(merged, list) else [merged]), event.get("newObjectId")]
     others = list(dict.fromkeys(one for one in map(as_identifier, listed) if one and one != stays))

@@ -155,7 +155,7 @@ def _draft(event: dict[str, Any], config: SourceConfig, whole: bytes) -> Touchpo
         occurred_at=required_time(from_unix(event.get("timestamp")), "timestamp"),
         properties=properties,
         user_agent=event.get("useragent"),
-        machine=event.get("sg_machine_open") in (True, "true", "1", 1),
+        machine=_word(event.get("sg_machine_open")) in ("true", "1") or event.get("sg_machine_open") is True,
         bounce=_bounce(name, event),
     )
 
@@ -165,8 +165,20 @@ def _is_own(field: str) -> bool:
 
 
 def _bounce(name: str, event: dict[str, Any]) -> Bounce:
-    """SendGrid suppresses an address after ``type: bounce`` alone; before it had types, ``event: bounce`` said so."""
-    kind = event.get("type")
+    """SendGrid suppresses an address after ``type: bounce`` alone; before it had types, ``event: bounce`` said so.
+
+    Without a type, a classification that isn't the address's fault, or a status that passes, is not hard.
+    """
+    kind = _word(event.get("type"))
     if name == "blocked" or kind == "blocked":
         return "blocked"
-    return "hard" if kind in (None, "bounce") else "unknown"
+    if kind is None:
+        if _word(event.get("bounce_classification")) not in (None, "invalid address"):
+            return "unknown"
+        return "soft" if (_word(event.get("status")) or "").startswith("4") else "hard"
+    return "hard" if kind == "bounce" else "unknown"
+
+
+def _word(value: Any) -> str | None:
+    text = as_text(value)
+    return None if text is None else text.lower()

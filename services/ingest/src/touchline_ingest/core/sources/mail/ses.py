@@ -64,6 +64,8 @@ _EVENTS: dict[str, tuple[str, str, str | None]] = {
 }
 # What isn't said to be permanent isn't hard: "Undetermined" is a bounce that SES couldn't read.
 _BOUNCES: dict[str, Bounce] = {"Permanent": "hard", "Transient": "soft"}
+# SES sent nothing because the recipient had left the contact list: the address accepts mail.
+_NO_FAULT = frozenset({"UnsubscribedRecipient"})
 # Reports that complain of nothing the recipient wanted to stop (RFC 5965 §7.3).
 _NO_COMPLAINT = frozenset({"not-spam", "auth-failure"})
 
@@ -170,11 +172,17 @@ def _drafts(event: dict[str, Any], message_id: str, config: SourceConfig) -> lis
             occurred_at=required_time(moment, "timestamp"),
             properties={**properties, "channel": channel},
             user_agent=user_agent,
-            bounce=_BOUNCES.get(str(child(part, "bounceType")), "unknown"),
+            bounce=_bounce(part),
         )
         for index, recipient in enumerate(recipients)
         for number, (type_said, channel) in enumerate(said)
     ]
+
+
+def _bounce(part: Any) -> Bounce:
+    if child(part, "bounceSubType") in _NO_FAULT:
+        return "blocked"
+    return _BOUNCES.get(str(child(part, "bounceType")), "unknown")
 
 
 def _subscription(part: Any, config: SourceConfig) -> list[tuple[str, str | None]]:

@@ -8,7 +8,7 @@ What becomes of each call:
 | --- | --- | --- |
 | track | the event's name, mapped, else in snake_case | userId, anonymousId |
 | page, screen | page_viewed, screen_viewed | userId, anonymousId |
-| identify | identified; traits are the properties | userId, anonymousId, traits.email: linked |
+| identify | identified; traits (of the call and the context) are the properties | userId, anonymousId, email: linked |
 | alias | aliased | userId, previousId: linked |
 | group | group_joined | userId, anonymousId |
 """
@@ -140,6 +140,9 @@ class Segment:
             raise UnreadableError(f"type is {call!r}: it must be one of {', '.join(sorted(CALLS))}")
         context = _merged(batch_context, event.get("context"))
         traits = _object(event.get("traits"))
+        if call == "identify":
+            # RudderStack's libraries write the traits into the context alone.
+            traits = {**_object(context.get("traits")), **traits}
         properties = dict(traits if call in ("identify", "group") else _object(event.get("properties")))
         touchpoint_type = _TYPES.get(call)
         if touchpoint_type is None:
