@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.stack]
 
 SERVICES = ("ingest", "stage-engine", "notifier")
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+LATER_TRACE = "a3ce929d0e0e47364bf92f3577b34da6"
 PARENT = "00f067aa0ba902b7"
 
 
@@ -100,11 +101,14 @@ def collector() -> Iterator[Collector]:
         yield collector
 
 
-def post(system: Watched, customer: str, **headers: str) -> None:
-    """A customer comes in, buys and spills: one request, which moves them back and sends an action."""
+def post(system: Watched, customer: str, *, spilt: bool = True, **headers: str) -> None:
+    """A customer comes in, buys and spills: one request, which moves them back and sends an action.
+
+    One who spills nothing is asked some seconds later how it was.
+    """
     answer = system.http.post(
         f"{system.services['ingest'].url}/v1/touchpoints",
-        json=system.someone(customer, spilt=True),
+        json=system.someone(customer, spilt=spilt),
         headers={"authorization": f"Bearer {KEY}", **headers},
     )
     assert answer.status_code == 202, answer.text
@@ -181,6 +185,22 @@ async def test_one_trace_leads_from_the_post_to_the_webhook(
         (mopped,) = [one for one in system.receiver.arrived if "Mop" in one.json["data"].get("body", "")]
         version, trace, span, _ = mopped.headers["traceparent"].split("-")
         assert (version, trace, spans[span].name) == ("00", TRACE, "deliver webhook")
+
+        # An action that waits is decided again and delivered within the trace that it was caused by.
+        post(system, "waiting", spilt=False, traceparent=f"00-{LATER_TRACE}-{PARENT}-01")
+
+        def asked() -> list[Exported]:
+            said = [one for one in system.receiver.arrived if "How was it, waiting" in one.json["data"].get("body", "")]
+            contexts = {tuple(one.headers["traceparent"].split("-")[1:3]) for one in said}
+            arrived = collector.of_trace(LATER_TRACE)
+            complete = {span.parent for span in arrived} <= {PARENT} | {span.span for span in arrived}
+            return [span for span in arrived if complete and (span.trace, span.span) in contexts]
+
+        await wait_until(asked, "the delayed action is delivered", seen=lambda: collector.of_trace(LATER_TRACE))
+        spans = {span.span: span for span in collector.of_trace(LATER_TRACE)}
+        assert [path(span)[:3] for span in asked()] == [
+            ["notifier: deliver webhook", "notifier: decide again", "notifier: decide"]
+        ]
 
         # Without a context from the sender, ingest begins a trace.
         post(system, "begun")

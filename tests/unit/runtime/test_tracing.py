@@ -49,8 +49,11 @@ def test_a_context_that_can_not_be_read_begins_a_trace(parent: str) -> None:
 
 
 def test_the_context_of_a_record_is_in_its_headers() -> None:
-    assert header_of([("ce_id", b"1"), ("traceparent", b"00-a-b-01")]) == "00-a-b-01"
-    assert header_of([("traceparent", b"\xff")]) == "\ufffd"
+    context = f"00-{TRACE}-{PARENT}-01"
+    assert header_of([("ce_id", b"1"), ("traceparent", context.encode())]) == context
+    assert header_of([("traceparent", f"01-{TRACE}-{PARENT}-01-more".encode())]) == f"01-{TRACE}-{PARENT}-01"
+    for unreadable in (b"\xff", b"00-a-b-01", f"00-{TRACE}-{PARENT}-\0".encode(), b"x" * 1_000_000, b""):
+        assert header_of([("traceparent", unreadable)]) == ""
     assert header_of([]) == ""
     assert header_of([("traceparent", None)]) == ""
 

@@ -5,6 +5,7 @@ The context travels as the W3C header ``traceparent``: in HTTP requests, in the 
 messages that wait to be delivered.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -16,14 +17,18 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span as OpenTelemetrySpan
 
 HEADER = "traceparent"
+_CONTEXT = re.compile(r"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""How it begins in every version (W3C Trace Context §3.2)."""
+_LENGTH = 55
 
 Kind = Literal["server", "client", "producer", "consumer", "internal"]
 Attributes = Mapping[str, str | int]
 
 
 def header_of(headers: Iterable[tuple[str, bytes | None]]) -> str:
-    """The trace context of a Kafka record; empty when it has none."""
-    return next(((value or b"").decode("ascii", "replace") for name, value in headers if name == HEADER), "")
+    """The trace context of a Kafka record; empty when it has none, or one that can't be read."""
+    found = next(((value or b"").decode("ascii", "replace") for name, value in headers if name == HEADER), "")
+    return found[:_LENGTH] if _CONTEXT.match(found) else ""
 
 
 class Tracing:

@@ -9,6 +9,7 @@ from touchline_schemas.events.facts import CustomerErased, CustomerMerged
 from touchline_schemas.ids import action_id
 from touchline_schemas.times import to_wire
 
+from touchline_notifier.application.deciding.decision_traces import traced_again
 from touchline_notifier.application.ports import Transaction
 from touchline_notifier.core.decisions.customer_history import Action, CustomerHistory
 from touchline_notifier.core.decisions.decide import Decided, Decider
@@ -152,11 +153,15 @@ class _Writer:
         """Decide waiting actions again."""
         wanted = {ident for _, ident in due}
         histories = await self._histories([customer_id for customer_id, _ in due])
-        decided: list[Decided] = []
-        for history in histories.values():
-            actions = [action for action in history.waiting if action.action_id in wanted]
-            decided.extend(self._decider.decide_again(actions, history, self._now))
-        await self._write(decided)
+        found = [
+            (history, [action for action in history.waiting if action.action_id in wanted])
+            for history in histories.values()
+        ]
+        with traced_again(self._context.tracing, [action for _, actions in found for action in actions]):
+            decided: list[Decided] = []
+            for history, actions in found:
+                decided.extend(self._decider.decide_again(actions, history, self._now))
+            await self._write(decided)
 
     async def subscriptions(self, events: Sequence[StageEvent]) -> None:
         """Create deliveries for endpoints that subscribe to facts, independent of plays."""

@@ -29,8 +29,8 @@ class Fact:
         at: when it became true: a stall's due time, else when it occurred.
         correction: it corrects an earlier fact, and is not something that the customer just did.
         data: the JSON it came as.
-        trace: its ``traceparent``; empty when it has none. It is not stored: what is decided on again later belongs to
-            no trace.
+        trace: the ``traceparent`` of the latest decision on it; empty when it has none. It is stored with the action:
+            what is decided again and sent later belongs to the same trace.
     """
 
     id: str
@@ -54,7 +54,8 @@ class Fact:
     def to_row(self) -> dict[str, Any]:
         """JSON for the ``fact`` column."""
         row = {**asdict(self), "at": to_wire(self.at)}
-        del row["trace"]
+        if not self.trace:
+            del row["trace"]
         return row
 
     @classmethod
