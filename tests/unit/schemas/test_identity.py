@@ -4,7 +4,8 @@ import idna
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from touchline_schemas.identity import is_known, keys_of, normalise_email, rank
+from touchline_schemas.identity import address_in, is_known, keys_of, normalise_email, rank
+from touchline_schemas.placeholders import is_placeholder_email
 
 
 def keys(**given: str) -> list[str]:
@@ -83,3 +84,12 @@ def test_external_ids_of_two_sources_are_two_keys() -> None:
 
 def test_an_anonymous_id_stands_for_a_person_before_an_address_does() -> None:
     assert sorted(["ext:a:1", "email:a@b", "anon:z", "c"], key=rank) == ["c", "anon:z", "email:a@b", "ext:a:1"]
+
+
+@given(st.text(), st.from_regex(r"[a-z]{1,8}@[a-z]{1,8}\.example", fullmatch=True))
+def test_an_address_is_read_out_of_any_text_or_is_none(text: str, address: str) -> None:
+    found = address_in(text)
+    assert found is None or (address_in(found) == found and not is_placeholder_email(found))
+    if not is_placeholder_email(address):
+        assert address_in(f" {address.upper()} ") == address_in(f"Ada, Countess <{address}>") == address
+    assert address_in(None) is address_in(7) is address_in(["a@b.c"]) is None

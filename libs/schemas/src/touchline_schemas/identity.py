@@ -13,6 +13,7 @@ A ``customer_id`` that begins with such a prefix is read as that key. A key with
 An identifier whose value is a placeholder (see ``placeholders.py``) is no key: the next one present is.
 """
 
+import re
 import unicodedata
 
 from touchline_schemas.email_domains import normalise_domain
@@ -24,6 +25,9 @@ EXTERNAL = "ext:"
 
 MAX_EMAIL = 254
 """Characters of an address."""
+_ADDRESS = re.compile(r"[^@\s<>]+@[^@\s<>]+").fullmatch
+_NAMED_ADDRESS = re.compile(r"[^<>]*<([^@\s<>]+@[^@\s<>]+)>\s*").fullmatch
+_LONGEST_NAMED = 1000
 
 _RANK = {ANONYMOUS: 1, EMAIL: 2, EXTERNAL: 3}
 
@@ -37,6 +41,20 @@ def normalise_email(email: str) -> str:
     local, at, domain = address.rpartition("@")
     found = f"{local}@{normalise_domain(domain)}" if at else address
     return found if len(found) <= max(MAX_EMAIL, len(address)) else address
+
+
+def address_in(value: object) -> str | None:
+    """The address that a value states, normalised: ``ada@example.org`` or ``Ada <ada@example.org>``.
+
+    None where it states none, or a placeholder: ``null@null.com`` is nobody's, and replaces no address.
+    """
+    if not isinstance(value, str) or len(value) > _LONGEST_NAMED:
+        return None
+    named = _NAMED_ADDRESS(value)
+    address = named[1] if named else value.strip()
+    if len(address) > MAX_EMAIL or _ADDRESS(address) is None or is_placeholder_email(address):
+        return None
+    return normalise_email(address)
 
 
 def prefix_of(key: str) -> str | None:

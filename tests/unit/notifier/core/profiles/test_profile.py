@@ -254,3 +254,40 @@ def test_what_is_no_time_zone_or_locale_replaces_none(garbage: Any) -> None:
     assert (profile.get("time_zone"), profile.get("locale")) == ("Asia/Kolkata", "hi-IN")
     profile.take(a_touchpoint("page_viewed", NOON + timedelta(days=2), "t-3", properties={"timezone": "GMT+0100"}))
     assert profile.get("time_zone") == "GMT+0100"
+
+
+PLACEHOLDER_ADDRESSES = [
+    "null@null.com",
+    "undefined@undefined",
+    "{{ user.email }}@x.org",
+    "undefined",
+    "",
+    "a b@x.org",
+    7,
+]
+
+
+@pytest.mark.parametrize("stated", PLACEHOLDER_ADDRESSES)
+@pytest.mark.parametrize("where", ["properties", "traits"])
+def test_a_placeholder_replaces_no_address(stated: Any, where: str) -> None:
+    """Kind: an address that is nobody's must not take the place of the customer's."""
+    properties = {"email": stated} if where == "properties" else {"traits": {"email": stated}}
+    profile = folded(
+        a_touchpoint("identified", NOON, "t-1", email="ada@example.org"),
+        a_touchpoint("identified", NOON + timedelta(days=1), "t-2", properties=properties),
+    )
+    assert profile.email == "ada@example.org"
+
+
+def test_a_placeholder_beside_a_customer_id_replaces_no_address_and_complains_of_the_known_one() -> None:
+    known = a_touchpoint("identified", NOON, "t-1", email="ada@example.org")
+    later = a_touchpoint("page_viewed", NOON + timedelta(days=1), "t-2", email="null@null.com")
+    complaint = a_touchpoint("email_complained", NOON + timedelta(days=2), "t-3", email="null@null.com")
+    assert folded(known, later).email == "ada@example.org"
+    assert suppression_of(complaint) is None
+    assert folded(known, later, complaint).trouble == "email_complained"
+
+
+def test_the_address_is_read_out_of_a_name_and_an_address() -> None:
+    said = a_touchpoint("identified", NOON, "t-1", properties={"email": "Ada Lovelace <Ada@Example.ORG>"})
+    assert folded(said).email == "ada@example.org"

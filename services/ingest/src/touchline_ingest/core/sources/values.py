@@ -13,9 +13,8 @@ from typing import Any
 from uuid import uuid5
 
 import orjson
-from touchline_schemas.identity import is_placeholder_key
+from touchline_schemas.identity import address_in, is_placeholder_key
 from touchline_schemas.ids import TOUCHPOINT_NAMESPACE
-from touchline_schemas.placeholders import is_placeholder_email
 from touchline_schemas.times import read_time
 
 from touchline_ingest.core.sources.interface import Reply, TouchpointDraft, Understood, Unreadable
@@ -25,9 +24,7 @@ from touchline_ingest.core.touchpoints.refusals import NotReadable
 MAX_ID = 128
 _EXACT = 2**53
 """Below it a double holds every whole number exactly."""
-_EMAIL = re.compile(r"[^@\s<>]+@[^@\s<>]+")
 _UNIX = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
-_NAMED_EMAIL = re.compile(r"[^<>]*<([^@\s<>]+@[^@\s<>]+)>\s*")
 
 
 class UnreadableError(Exception):
@@ -93,13 +90,7 @@ def as_identifier(value: Any) -> str | None:
 
 def as_email(value: Any) -> str | None:
     """An address out of ``ada@example.org`` or ``Ada <ada@example.org>``; None when it is none, or a placeholder."""
-    if not isinstance(value, str) or len(value) > 1000:
-        return None
-    found = _NAMED_EMAIL.fullmatch(value)
-    address = found[1] if found else value.strip()
-    if len(address) > 254 or not _EMAIL.fullmatch(address) or is_placeholder_email(address):
-        return None
-    return address
+    return address_in(value)
 
 
 def from_unix(value: Any, *, per_second: int = 1) -> datetime | None:

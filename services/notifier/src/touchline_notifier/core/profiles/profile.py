@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from touchline_schemas.identity import EMAIL, MAX_EMAIL, normalise_email
+from touchline_schemas.identity import EMAIL, address_in
 from touchline_schemas.mail_events import (
     CONSENT_GIVEN,
     EMAIL_BOUNCED,
@@ -33,6 +33,7 @@ from touchline_schemas.mail_events import (
     bounce_of,
     names_recipient,
 )
+from touchline_schemas.placeholders import is_placeholder_email
 from touchline_schemas.times import from_micros, to_micros
 from touchline_schemas.touchpoint import Touchpoint
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE
@@ -242,11 +243,11 @@ def _said(touchpoint: Touchpoint) -> Iterator[tuple[str, Any]]:
     if touchpoint.type == "identified":
         traits = {**{name: value for name, value in properties.items() if name != "traits"}, **traits}
     if not names_recipient(touchpoint.type, touchpoint.channel, properties):
-        address = touchpoint.email or _address(traits.get("email"))
-        if address:
+        named = touchpoint.customer_id or ""
+        key = named[len(EMAIL) :] if named.startswith(EMAIL) else None
+        address = address_in(touchpoint.email) or address_in(traits.get("email")) or address_in(key)
+        if address is not None:
             yield "email", address
-        elif (touchpoint.customer_id or "").startswith(EMAIL):
-            yield "email", (touchpoint.customer_id or "")[len(EMAIL) :]
     context = properties.get("context")
     for source in (properties, context if isinstance(context, Mapping) else {}, traits):
         # What can't be read as one replaces no earlier one that can.
@@ -287,10 +288,6 @@ def _consents(touchpoint: Touchpoint) -> Iterator[tuple[str, bool]]:
             yield channel, given
 
 
-def _address(value: Any) -> str | None:
-    return normalise_email(value) if isinstance(value, str) and "@" in value and len(value) <= MAX_EMAIL else None
-
-
 @dataclass(frozen=True, slots=True)
 class Suppression:
     """An address that nothing may be sent to any more.
@@ -309,7 +306,9 @@ class Suppression:
 
 def _own_address(touchpoint: Touchpoint) -> str | None:
     """The address that a touchpoint names: its own, or the one it is filed under."""
-    return touchpoint.email or (touchpoint.key[len(EMAIL) :] if touchpoint.key.startswith(EMAIL) else None)
+    if touchpoint.email and not is_placeholder_email(touchpoint.email):
+        return touchpoint.email
+    return touchpoint.key[len(EMAIL) :] if touchpoint.key.startswith(EMAIL) else None
 
 
 def _suppresses(touchpoint: Touchpoint) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from touchline_schemas.identity import MAX_EMAIL, normalise_email
+from touchline_schemas.identity import address_in
 from touchline_schemas.mail_events import names_recipient
 
 MAX_TRAITS = 50
@@ -32,7 +32,7 @@ class Profile:
             given = {**{key: value for key, value in properties.items() if key != "traits"}, **given}
         if not names_recipient(kind, channel, properties):
             # An event of a mail service says where a mail went, not where the customer is reached.
-            self.email = _address(identifiers.get("email")) or _address(given.get("email")) or self.email
+            self.email = address_in(identifiers.get("email")) or address_in(given.get("email")) or self.email
         for key, value in given.items():
             if len(self.traits) < MAX_TRAITS or key in self.traits:
                 if isinstance(value, str):
@@ -60,12 +60,6 @@ def read_all(rows: Iterable[tuple[str, str, str, Mapping[str, Any], Mapping[str,
     for customer_id, kind, channel, properties, identifiers in rows:
         found.setdefault(customer_id, Profile()).add(kind, channel, properties, identifiers)
     return found
-
-
-def _address(value: Any) -> str | None:
-    return (
-        normalise_email(_text(value)) if isinstance(value, str) and "@" in value and len(value) <= MAX_EMAIL else None
-    )
 
 
 def _text(text: str) -> str:

@@ -115,6 +115,7 @@ def test_refunds_of_a_charge_add_up_to_what_was_given_back(refunds: list[int]) -
         ("omr", 5.0),
         ("tnd", 5.0),
         ("isk", 50.0),
+        ("ugx", 50.0),
         ("huf", 50.0),
         ("twd", 50.0),
     ],

@@ -242,9 +242,10 @@ def _refunded(charge: dict[str, Any], before: Any) -> int | None:
     return in_all if amount is None else amount
 
 
-# Stripe's currencies without a smaller unit, and those with a thousandth.
+# Currencies without a smaller unit, and those with a thousandth. Icelandic krónur and Ugandan shillings have no smaller
+# one any more, and Stripe goes on writing 500 for 5 of them.
 _WHOLE = frozenset(
-    ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "ugx", "vnd", "vuv", "xaf", "xof", "xpf")
+    ("bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf")
 )
 _THOUSANDTHS = frozenset(("bhd", "jod", "kwd", "omr", "tnd"))
 
