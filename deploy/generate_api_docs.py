@@ -18,6 +18,7 @@ from touchline_ingest.adapters.memory.publisher import MemoryPublisher
 from touchline_ingest.bootstrap import application
 from touchline_ingest.settings import IngestSettings
 from touchline_notifier.adapters.kafka.lifecycles import KafkaLifecycles
+from touchline_notifier.adapters.postgres.mail_events import PostgresMailEvents
 from touchline_notifier.adapters.postgres.operations import PostgresOperations
 from touchline_notifier.adapters.postgres.plays.published import PostgresPlayStore, PostgresPublishedPlays
 from touchline_notifier.adapters.postgres.plays.recent_customers import PostgresRecentCustomers
@@ -30,9 +31,11 @@ from touchline_notifier.adapters.processes.previews import PreviewSubprocesses
 from touchline_notifier.application.plays.checking import PlayChecker
 from touchline_notifier.application.plays.live import LivePlays
 from touchline_notifier.application.plays.testing import PlayTester
+from touchline_notifier.application.tracking import MailEventWriter, TrackedMails
 from touchline_notifier.application.unsubscribe import UnsubscribeLinks
 from touchline_notifier.bootstrap import VERSION
 from touchline_notifier.core.profiles.address_hashes import Hashes
+from touchline_notifier.core.tracking.tokens import MailTokens
 from touchline_notifier.core.unsubscribe.tokens import UnsubscribeTokens
 from touchline_notifier.entrypoints.http.api import Api, build_api
 from touchline_notifier.entrypoints.http.plays.previews import PreviewRoutes
@@ -86,6 +89,8 @@ def notifier_document() -> Document:
         settings.partitions,
         UnsubscribeTokens(_SECRET.encode() * 2),
     )
+    mail_events = PostgresMailEvents(pool, settings.partitions)
+    mail_links = TrackedMails(MailTokens(_SECRET.encode() * 2), mail_events, MailEventWriter(mail_events))
     live = LivePlays(PostgresPublishedPlays(pool), {}, has_public_url=False)
     checker = PlayChecker(live, KafkaLifecycles(settings).running, None)
     customers, log = PostgresRecentCustomers(pool, hashes), PostgresTestLog(pool, hashes)
@@ -94,6 +99,7 @@ def notifier_document() -> Document:
         queries=PostgresQueries(pool),
         operations=PostgresOperations(pool),
         unsubscribe=unsubscribe,
+        mail_links=mail_links,
         plays={},
         endpoints={},
         publishing=PublishingRoutes(PostgresPlayStore(pool), live, checker),

@@ -39,6 +39,7 @@ PURE_RUNTIME = (
     "touchline_runtime.errors",
     "touchline_runtime.http.credentials",
     "touchline_runtime.publishing.differences",
+    "touchline_runtime.user_agents",
     "touchline_runtime.yaml.positions",
     "touchline_runtime.yaml.text",
 )

@@ -28,7 +28,7 @@ PROVE_THEMSELVES = {
         r"|track|cloudevents|webhooks/\{source\})"
     ),
     "stage-engine": re.compile(r"(?!)"),
-    "notifier": re.compile(r"/v1/unsubscribe/\{token\}(/preferences)?"),
+    "notifier": re.compile(r"/v1/(unsubscribe/\{token\}(/preferences)?|mail/(opened|clicked)/\{token\})"),
 }
 """Routes for programs and customers: a write key, a signature or a link's token is their proof."""
 

@@ -14,7 +14,7 @@ from asyncpg.pool import PoolConnectionProxy
 from fastapi import FastAPI
 from touchline_notifier.adapters.postgres import decision_statements as sql
 from touchline_notifier.adapters.postgres.transaction import PostgresTransaction
-from touchline_notifier.adapters.postgres.unsubscribe import PostgresSubscriptionStore, unsubscribe_tokens
+from touchline_notifier.adapters.postgres.unsubscribe import PostgresSubscriptionStore, link_keys
 from touchline_notifier.application.deciding.fold_touchpoints import fold_touchpoints
 from touchline_notifier.application.unsubscribe import UnsubscribeLinks
 from touchline_notifier.core.profiles.address_hashes import Hashes
@@ -58,7 +58,8 @@ class Browser:
     async def open(cls, pool: asyncpg.Pool, secrets: Sequence[str] = ()) -> "Browser":
         """A process with such secrets."""
         browser = cls(pool)
-        browser.tokens = await unsubscribe_tokens(pool, secrets, KEPT)
+        keys = await link_keys(pool, secrets, KEPT)
+        browser.tokens = UnsubscribeTokens(keys[0], keys)
         browser.application.include_router(unsubscribe_router(links(pool, browser.tokens)))
         return browser
 

@@ -33,8 +33,10 @@ from touchline_notifier.adapters.kafka.lifecycles import KafkaLifecycles, await_
 from touchline_notifier.adapters.kafka.topics import ensure_topics
 from touchline_notifier.adapters.metrics.decisions import MeteredReader
 from touchline_notifier.adapters.metrics.deliveries import MeteredDeliveries
+from touchline_notifier.adapters.metrics.mail_events import metered_mail_events
 from touchline_notifier.adapters.postgres import decision_statements as sql
 from touchline_notifier.adapters.postgres.delivery_queue import PostgresDeliveryQueue
+from touchline_notifier.adapters.postgres.mail_events import PostgresMailEvents
 from touchline_notifier.adapters.postgres.operations import PostgresOperations
 from touchline_notifier.adapters.postgres.partitions.repartitioning import refile
 from touchline_notifier.adapters.postgres.plays.published import PostgresPlayStore, PostgresPublishedPlays
@@ -45,7 +47,7 @@ from touchline_notifier.adapters.postgres.reads.queries import PostgresQueries
 from touchline_notifier.adapters.postgres.reads.sampled_metrics import SampledMetrics
 from touchline_notifier.adapters.postgres.retention import PostgresFinishedRows
 from touchline_notifier.adapters.postgres.suppressions import PostgresConsent, PostgresSuppressions
-from touchline_notifier.adapters.postgres.unsubscribe import PostgresSubscriptionStore, unsubscribe_tokens
+from touchline_notifier.adapters.postgres.unsubscribe import PostgresSubscriptionStore, link_keys
 from touchline_notifier.adapters.processes.previews import PreviewSubprocesses
 from touchline_notifier.adapters.sessions import diagnose, session_opener
 from touchline_notifier.adapters.smtp.email import EmailChannel
@@ -67,21 +69,24 @@ from touchline_notifier.application.plays_in_force import (
 )
 from touchline_notifier.application.retention import Retention
 from touchline_notifier.application.startup import Startup, WrongSettingError
+from touchline_notifier.application.tracking import MailEventJudge, MailEventWriter, TrackedMails
 from touchline_notifier.application.unsubscribe import UnsubscribeLinks
 from touchline_notifier.core.decisions.decide import Decider
 from touchline_notifier.core.delivery.addresses import parse_networks
 from touchline_notifier.core.delivery.channel import Channel
-from touchline_notifier.core.limits.limits import offers_way_out
+from touchline_notifier.core.limits.limits import needs_public_url
 from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.plays.rendering import Templates, UnsubscribeLink
 from touchline_notifier.core.profiles.address_hashes import Hashes
+from touchline_notifier.core.tracking.links import MailTracker
+from touchline_notifier.core.tracking.tokens import MailTokens
 from touchline_notifier.core.unsubscribe.public_url import BadPublicUrlError, parse_public_url
 from touchline_notifier.core.unsubscribe.tokens import UnsubscribeTokens
 from touchline_notifier.entrypoints.http.api import Api, build_api
 from touchline_notifier.entrypoints.http.plays.previews import PreviewRoutes
 from touchline_notifier.entrypoints.http.plays.publishing import PublishingRoutes
 from touchline_notifier.entrypoints.http.plays.testing import TestingRoutes
-from touchline_notifier.metrics import DECISION_METRICS, PARTITIONS
+from touchline_notifier.metrics import DECISION_METRICS, MAIL_EVENTS_LOST, PARTITIONS
 from touchline_notifier.settings import NotifierSettings
 
 log = structlog.get_logger(__name__)
@@ -106,7 +111,7 @@ def build_channels(settings: NotifierSettings) -> dict[str, Channel]:
 
 @dataclass(frozen=True)
 class Base:
-    """What every process of the notifier has, and the unsubscribe route needs: PostgreSQL.
+    """What every process of the notifier has, and the links in mails need: PostgreSQL.
 
     Attributes:
         live: the plays and endpoints, filled when the files have been read.
@@ -118,6 +123,9 @@ class Base:
     metrics: Metrics
     hashes: Hashes
     tokens: UnsubscribeTokens
+    mail_tokens: MailTokens
+    mail_events: PostgresMailEvents
+    mail_event_writer: MailEventWriter
     live: LivePlays
 
 
@@ -146,10 +154,24 @@ async def base(settings: NotifierSettings, channels: Mapping[str, Channel]) -> A
         given = [secret.strip() for secret in configured if secret.strip()]
         health = Health()
         health.add("postgresql", lambda: tables_answer(pool))
-        tokens = await unsubscribe_tokens(pool, given, stored)
+        keys = await link_keys(pool, given, stored)
+        metrics = Metrics(DECISION_METRICS)
+        lost = metrics.counter(MAIL_EVENTS_LOST)
+        mail_events = PostgresMailEvents(pool, settings.partitions)
         has_public_url = bool(settings.own_public_url())
         live = LivePlays(PostgresPublishedPlays(pool), channels, has_public_url=has_public_url)
-        yield Base(settings, pool, health, Metrics(DECISION_METRICS), Hashes(stored), tokens, live)
+        yield Base(
+            settings,
+            pool,
+            health,
+            metrics,
+            Hashes(stored),
+            UnsubscribeTokens(keys[0], keys),
+            MailTokens(keys[0], keys),
+            mail_events,
+            MailEventWriter(mail_events, lost.inc),
+            live,
+        )
 
 
 def public_url(settings: NotifierSettings, plays: Mapping[str, Play], to_customers: frozenset[str]) -> str:
@@ -158,7 +180,7 @@ def public_url(settings: NotifierSettings, plays: Mapping[str, Play], to_custome
     Raises:
         WrongSettingError: it is not set and plays need it, or customers could not reach it.
     """
-    need = sorted(name for name, play in plays.items() if play.enabled and offers_way_out(play, to_customers))
+    need = sorted(name for name, play in plays.items() if play.enabled and needs_public_url(play, to_customers))
     if not settings.own_public_url():
         if need:
             raise WrongSettingError(
@@ -234,7 +256,8 @@ async def started(
         kept_days = settings.deliveries_kept_days, settings.actions_kept_days
         retention = Retention(PostgresFinishedRows(built.pool), built.live.in_force.plays, *kept_days)
         audit_retention = AuditRetention(built.pool, settings.audit_kept_days)
-        yield [reader, worker, retention, audit_retention, built.live]
+        judge = MailEventJudge(built.mail_events, metered_mail_events(built.metrics))
+        yield [reader, worker, retention, audit_retention, judge, built.live]
 
 
 async def _start_plays(built: Base, tracing: Tracing | None = None, *, deciding: bool = False) -> PlaysInForce:
@@ -253,7 +276,8 @@ async def _start_plays(built: Base, tracing: Tracing | None = None, *, deciding:
     of_files = parse_files(files, channels)
     to_customers = customer_channels(channels)
     root = public_url(settings, of_files.plays, to_customers) if deciding else ""
-    templates = Templates(unsubscribe_link(built.tokens, root))
+    tracker = MailTracker(root, built.mail_tokens) if root else None
+    templates = Templates(unsubscribe_link(built.tokens, root), tracker)
 
     def context(in_force: PlaysInForce, withdrawn: frozenset[str]) -> DecisionContext:
         versions = {name: source.version for name, source in in_force.sources.items()}
@@ -299,12 +323,14 @@ def _api(built: Base) -> Api:
         PostgresTestLog(built.pool, built.hashes),
         sending=settings.sending,
         public_url=settings.own_public_url(),
+        tracker=MailTracker(settings.own_public_url(), built.mail_tokens) if settings.own_public_url() else None,
     )
     store = PostgresSubscriptionStore(built.pool, built.hashes, settings.partitions)
     return Api(
         queries=PostgresQueries(built.pool),
         operations=PostgresOperations(built.pool),
         unsubscribe=UnsubscribeLinks(store, settings.partitions, built.tokens, topics),
+        mail_links=TrackedMails(built.mail_tokens, built.mail_events, built.mail_event_writer),
         plays=in_force.plays,
         endpoints=in_force.endpoints,
         sources=in_force.sources,
@@ -340,7 +366,7 @@ async def run(settings: NotifierSettings) -> Failed | None:
         startup = Startup(lambda stopping: started(built, api, observer, channels, port, stopping))
         built.health.add("start", startup.check)
         app = build_api(api, version=VERSION, health=built.health, metrics=built.metrics)
-        failed = await run_process(app, sock, [startup], settings=settings)
+        failed = await run_process(app, sock, [startup, built.mail_event_writer], settings=settings)
         for channel in channels.values():
             await channel.close()
         if failed is not None and isinstance(failed.error, ConfigurationError):
@@ -364,4 +390,4 @@ async def serve(settings: NotifierSettings) -> Failed | None:
         startup = Startup(read)
         built.health.add("start", startup.check)
         app = build_api(api, version=VERSION, health=built.health, metrics=built.metrics)
-        return await run_process(app, sock, [startup], settings=settings)
+        return await run_process(app, sock, [startup, built.mail_event_writer], settings=settings)

@@ -128,6 +128,18 @@ DELIVERIES_OVERDUE_SECONDS = Sampled(
     across="max",
 )
 
+MAIL_EVENTS = Counter(
+    "touchline_notifier_mail_events",
+    "Opens and clicks of tracked mails, by what was done (opened, clicked) and by whom (human, machine).",
+    "Flat while mails are tracked: /v1/mail/ is not reached from outside, or mail_events_not_judged is in the log.",
+    ("kind", "by"),
+)
+MAIL_EVENTS_LOST = Counter(
+    "touchline_notifier_mail_events_lost",
+    "Opens and clicks of tracked mails that were not written. The clicks led on.",
+    "Rises: PostgreSQL was away for longer than memory had room for, or when the process ended.",
+)
+
 DECISION_METRICS = (
     TOUCHPOINTS_READ,
     FACTS_READ,
@@ -148,4 +160,6 @@ DECISION_METRICS = (
     ENDPOINT_BREAKER,
     DELIVERIES_PENDING,
     DELIVERIES_OVERDUE_SECONDS,
+    MAIL_EVENTS,
+    MAIL_EVENTS_LOST,
 )

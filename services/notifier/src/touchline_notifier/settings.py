@@ -37,13 +37,13 @@ class NotifierSettings(ServiceSettings):
     notifier_public_url: str = Field(
         default="",
         pattern=PUBLIC_URL,
-        description="How customers reach the notifier, for unsubscribe links, such as https://notify.example.org. "
+        description="How customers reach the notifier, for links in mails, such as https://notify.example.org. "
         "Plays that write to customers need it. Plain http is taken for this machine alone, as http://127.0.0.1:8082. "
         "Default: TOUCHLINE_PUBLIC_URL.",
     )
     unsubscribe_secret: SecretStr = Field(
         default=SecretStr(""),
-        description="Secret of unsubscribe links, comma-separated, the newest first. By default one is made and kept "
+        description="Secret of links in mails, comma-separated, the newest first. By default one is made and kept "
         "in the database. Links that were made under another secret go on working.",
     )
     deliveries_kept_days: int | None = Field(

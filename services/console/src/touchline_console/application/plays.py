@@ -44,7 +44,9 @@ async def play(services: Services, name: str, period: Period) -> dict[str, Any]:
         lifecycles=services.engine.get("/v1/lifecycles"),
     )
     charts: dict[str, Any] = {"funnel": None, "reasons": None, "rates": None}
-    funnel = found["figures"].get("funnel") or {}
+    mails = found["figures"].get("mails")
+    counted = {**(found["figures"].get("funnel") or {}), **(mails or {})}
+    funnel = {key: counted[key] for key in words.STEPS if counted.get(key) is not None}
     if funnel.get("facts"):
         charts["funnel"] = statistics.bars(
             [
@@ -54,6 +56,7 @@ async def play(services: Services, name: str, period: Period) -> dict[str, Any]:
                     f"{formats.number(funnel[key])} · {formats.percent(funnel[key] / funnel['facts'])}",
                 )
                 for key, label in words.STEPS.items()
+                if key in funnel
             ]
         )
     reasons = [
@@ -67,7 +70,16 @@ async def play(services: Services, name: str, period: Period) -> dict[str, Any]:
         charts["rates"] = statistics.rates(
             [(words.MEASURES[name], one["treated"]["rate"], one["held_out"]["rate"]) for name, one in compared.items()]
         )
-    return {**found, "play": about, "charts": charts, "measures": measures, "titles": Titles(found["lifecycles"].items)}
+    titles = Titles(found["lifecycles"].items)
+    return {
+        **found,
+        "play": about,
+        "funnel": funnel,
+        "mails": mails,
+        "charts": charts,
+        "measures": measures,
+        "titles": titles,
+    }
 
 
 async def actions(services: Services, filters: dict[str, str | None], cursor: str | None) -> dict[str, Any]:

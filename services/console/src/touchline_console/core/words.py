@@ -58,11 +58,13 @@ STEPS = {
     "facts": "times it applied",
     "decided": "decided to send",
     "sent": "sent",
+    "opened": "opened",
+    "clicked": "clicked",
     "recovered": "recovered",
     "returned": "returned",
     "converted": "converted",
 }
-"""The steps of a play's funnel."""
+"""The steps of a play's funnel. Of mails whose opens and clicks are not tracked, there are none of these."""
 MEASURES = {name: STEPS[name] for name in ("recovered", "returned", "converted")}
 """What a play's groups are compared by."""
 BREAKERS = {

@@ -147,6 +147,20 @@ class Preferences(NamedTuple):
     languages: Sequence[str] = ()
 
 
+class MailLinks(Protocol):
+    """The pixels and links of tracked mails."""
+
+    async def opened(self, token: str, now: datetime, *, machine: bool, recorded: bool = True) -> None:
+        """A pixel was asked for. Never raises for what a database does."""
+
+    async def clicked(self, token: str, now: datetime, *, machine: bool, recorded: bool = True) -> str | None:
+        """A link was followed: where it leads; None when it is not a link of ours.
+
+        Raises:
+            Unavailable: it may be one of ours, of a key that only the database knows, which does not answer.
+        """
+
+
 class Unsubscribe(Protocol):
     """The unsubscribe links."""
 

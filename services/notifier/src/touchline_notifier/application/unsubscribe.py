@@ -14,7 +14,8 @@ from touchline_notifier.application.consent import person_of, set_consent
 from touchline_notifier.application.ports import SubscriptionStore, Transaction
 from touchline_notifier.core.profiles.profile import ALL_CHANNELS, Profile
 from touchline_notifier.core.profiles.sending_rule import Person, Way, held_ways, standing
-from touchline_notifier.core.unsubscribe.tokens import BadTokenError, UnsubscribeTokens, Unsubscription
+from touchline_notifier.core.unsubscribe.sealing import BadTokenError
+from touchline_notifier.core.unsubscribe.tokens import UnsubscribeTokens, Unsubscription
 
 log = structlog.get_logger(__name__)
 

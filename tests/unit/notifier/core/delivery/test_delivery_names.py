@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from touchline_notifier.core.delivery.message_ids import envelope_sender, mail_message_id, webhook_id
 from touchline_notifier.core.unsubscribe.public_url import LONGEST, BadPublicUrlError, parse_public_url
-from touchline_notifier.core.unsubscribe.tokens import BadTokenError, UnsubscribeTokens, key_of
+from touchline_notifier.core.unsubscribe.sealing import BadTokenError
+from touchline_notifier.core.unsubscribe.tokens import UnsubscribeTokens, key_of
 
 DELIVERY = UUID("0192f7a0-0000-7000-8000-000000000001")
 

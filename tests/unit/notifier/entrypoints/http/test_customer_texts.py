@@ -12,7 +12,15 @@ from touchline_notifier.entrypoints.http.customer_texts import ENGLISH, language
 from touchline_notifier.entrypoints.http.html import render
 
 LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pt")
-PAGES = ("unsubscribe", "unsubscribed", "unsubscribe_later", "preferences", "preferences_later", "no_link")
+PAGES = (
+    "unsubscribe",
+    "unsubscribed",
+    "unsubscribe_later",
+    "preferences",
+    "preferences_later",
+    "no_link",
+    "link_later",
+)
 
 
 def placeholders(text: str) -> list[str]:

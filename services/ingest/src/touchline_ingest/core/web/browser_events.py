@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from touchline_runtime.user_agents import is_machine
 from touchline_schemas.touchpoint import PostedTouchpoint
 
 from touchline_ingest.core.access.public_keys import USER_HASH
@@ -12,7 +13,7 @@ from touchline_ingest.core.sources.interface import TouchpointDraft
 from touchline_ingest.core.sources.values import from_rfc3339
 from touchline_ingest.core.touchpoints.clock_skew import corrected
 from touchline_ingest.core.touchpoints.refusals import NotReadable
-from touchline_ingest.core.web.machines import is_judged, is_machine
+from touchline_ingest.core.web.machines import is_judged
 
 _FIELDS = frozenset(PostedTouchpoint.model_fields) - {"properties", "source", "received_at"}
 # HTTP clients that have the key: programs that post for others, not visitors.

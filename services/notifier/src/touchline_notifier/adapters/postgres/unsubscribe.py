@@ -14,15 +14,16 @@ from touchline_notifier.adapters.postgres import decision_statements as sql
 from touchline_notifier.adapters.postgres.outbox import Connection
 from touchline_notifier.adapters.postgres.transaction import PostgresTransaction
 from touchline_notifier.core.profiles.address_hashes import Hashes
-from touchline_notifier.core.unsubscribe.tokens import UnsubscribeTokens, key_of
+from touchline_notifier.core.unsubscribe.tokens import key_of
 
 log = structlog.get_logger(__name__)
 
 _TIMEOUT_SECONDS = 10.0
 
 
-async def unsubscribe_tokens(pool: asyncpg.Pool, secrets: Sequence[str], stored: str) -> UnsubscribeTokens:
-    """Tokens under the first secret, or under the one stored in the database when there is none.
+async def link_keys(pool: asyncpg.Pool, secrets: Sequence[str], stored: str) -> list[bytes]:
+    """The keys of links in mails: first that of the first secret, or of the one stored in the database when there is
+    none, which makes new links; then every other that ever made one.
 
     The keys of all secrets are stored, so that links outlive the setting: a secret that is set later, replaced or
     removed leaves every link that was sent working.
@@ -30,7 +31,7 @@ async def unsubscribe_tokens(pool: asyncpg.Pool, secrets: Sequence[str], stored:
     keys = [key_of(secret) for secret in (*secrets, stored)]
     await pool.execute(sql.KEEP_LINK_KEYS, keys)
     rows = await pool.fetch(sql.LINK_KEYS)
-    return UnsubscribeTokens(keys[0], [*keys, *(bytes(row["key"]) for row in rows)])
+    return [*keys, *(bytes(row["key"]) for row in rows)]
 
 
 class PostgresSubscriptionStore:

@@ -6,10 +6,11 @@ customer said of themselves.
 
 from jinja2 import DictLoader, StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from touchline_notifier.core.delivery.channel import Message
 from touchline_notifier.core.texts.languages import choose
+from touchline_notifier.core.texts.links import at_end_of_body
 
 _TEMPLATES = {
     "mail.txt": """\
@@ -32,6 +33,7 @@ _TEMPLATES = {
 </html>
 """,
 }
+_PIXEL = Markup('<img src="{}" width="1" height="1" alt="" style="border: 0">')
 _UNSUBSCRIBE = {
     "en": "Unsubscribe",
     "de": "Abmelden",
@@ -68,8 +70,15 @@ class MailTemplates:
     def html(self, message: Message) -> str:
         """The HTML part: the play's own HTML in our frame, or its text in paragraphs.
 
+        A tracked one ends with its pixel.
         A play that renders a whole page (it has ``<html``) keeps its own frame, and its own unsubscribe link.
         """
+        page = self._page(message)
+        return (
+            page if message.pixel_url is None else at_end_of_body(page, str(_PIXEL.format(escape(message.pixel_url))))
+        )
+
+    def _page(self, message: Message) -> str:
         if message.html and "<html" in message.html.lower():
             return message.html
         paragraphs = [block.splitlines() for block in (message.text or "").strip().split("\n\n") if block.strip()]

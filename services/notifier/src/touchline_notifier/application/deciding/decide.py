@@ -256,6 +256,7 @@ def planned_delivery(decided: Decided, context: DecisionContext, now: datetime) 
         to_customer=writes_to_customer(play, context.to_customers),
         consent=consent[0] if consent else None,
         locale=rendered.locale,
+        pixel_url=rendered.pixel_url,
         trace=fact.trace or None,
     )
     return Planned(

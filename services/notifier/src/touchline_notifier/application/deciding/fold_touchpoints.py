@@ -9,7 +9,7 @@ from touchline_schemas.touchpoint_types import PASSIVE_TYPES
 
 from touchline_notifier.application.ports import Effect, Transaction
 from touchline_notifier.core.plays.play import Goal, Play
-from touchline_notifier.core.profiles.profile import is_activity, suppression_of
+from touchline_notifier.core.profiles.profile import MAIL_TRACKING, is_activity, suppression_of
 
 _WATCHED = timedelta(days=180)
 """For how long after an action the customer's return and conversion are looked for."""
@@ -59,7 +59,9 @@ async def _record_effects(
         play = plays.get(action.play)
         goal = play.goal if play is not None else Goal()
         later = [touch for touch in by_customer[action.customer_id] if touch.occurred_at > action.decided_at]
-        returned = [touch.occurred_at for touch in later if is_activity(touch, PASSIVE_TYPES)]
+        # Who was held out has no mail to open: what is done with ours would compare with nothing.
+        acts = [touch for touch in later if touch.source != MAIL_TRACKING]
+        returned = [touch.occurred_at for touch in acts if is_activity(touch, PASSIVE_TYPES)]
         converted = [
             touch.occurred_at
             for touch in later

@@ -19,7 +19,7 @@ from touchline_notifier.application.deciding.decide import DecisionContext
 from touchline_notifier.application.plays.ports import PublishedPlay, PublishedPlays
 from touchline_notifier.application.plays_in_force import ConfiguredFiles, PlaysInForce, PlaySource, customer_channels
 from touchline_notifier.core.delivery.channel import Channel
-from touchline_notifier.core.limits.limits import offers_way_out
+from touchline_notifier.core.limits.limits import needs_public_url
 from touchline_notifier.core.plays.parse import ParsedPlays, check_play_endpoints, read_plays, with_endpoint
 
 log = structlog.get_logger(__name__)
@@ -185,13 +185,13 @@ class LivePlays:
         return faults + self.missing_public_url(found, name)
 
     def missing_public_url(self, found: ParsedPlays, name: str) -> list[Fault]:
-        """A fault when a play writes to customers, and an unsubscribe link would have no address."""
+        """A fault when a play writes to customers, and its unsubscribe and tracked links would have no address."""
         play = found.plays.get(name)
         to_customers = customer_channels(self.channels)
-        if self.has_public_url or play is None or not play.enabled or not offers_way_out(play, to_customers):
+        if self.has_public_url or play is None or not play.enabled or not needs_public_url(play, to_customers):
             return []
         advice = "set TOUCHLINE_NOTIFIER_PUBLIC_URL (or TOUCHLINE_PUBLIC_URL), and restart the notifiers"
-        return [found.positions[name].fault(["action"], "mails to customers carry an unsubscribe link", advice)]
+        return [found.positions[name].fault(["action"], "mails to customers carry links to this service", advice)]
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Take up what is published, until stopping."""

@@ -27,6 +27,7 @@ from touchline_notifier.core.plays.rendering import Rendered, Templates
 from touchline_notifier.core.plays.samples import sample_action
 from touchline_notifier.core.profiles.mailbox import NotAnAddressError, parse_mailbox
 from touchline_notifier.core.texts.languages import tag
+from touchline_notifier.core.tracking.links import MailTracker
 
 MARK = "[test]"
 HEADER = "X-Touchline-Test"
@@ -113,6 +114,7 @@ class PlayTester:
     Args:
         sending: the setting of this process.
         public_url: the notifier's own, for an unsubscribe link that leads to nobody.
+        tracker: of tracked mails. What is done with a test is recorded of nobody: it is no action.
     """
 
     def __init__(
@@ -123,13 +125,14 @@ class PlayTester:
         *,
         sending: bool,
         public_url: str,
+        tracker: MailTracker | None = None,
     ) -> None:
         self._channels = channels
         self._customers = customers
         self._log = log
         self._sending = sending
         link = f"{public_url or 'https://example.org'}/v1/unsubscribe/test"
-        self._templates = Templates(lambda customer_id, channel: link)
+        self._templates = Templates(lambda customer_id, channel: link, tracker)
 
     async def send(
         self, test: TestMessage, endpoints: Mapping[str, Endpoint], partitions: int, actor: Actor, now: datetime

@@ -39,6 +39,7 @@ class Message:
         to_customer: ``to`` is the customer's own address, so nothing is sent once it is suppressed.
         consent: the channel whose refusal forbids the message; None where no consent is needed.
         locale: the language of the texts, where the play says it.
+        pixel_url: of the pixel that the HTML of a mail ends with, where its opens are tracked.
         trace: the ``traceparent`` of the decision, where tracing is on.
     """
 
@@ -56,6 +57,7 @@ class Message:
     to_customer: bool = False
     consent: str | None = None
     locale: str | None = None
+    pixel_url: str | None = None
     trace: str | None = None
 
     def to_row(self) -> dict[str, Any]:

@@ -87,6 +87,11 @@ def offers_way_out(play: Play, to_customers: frozenset[str]) -> bool:
     return "unsubscribe_url" in f"{action.subject} {action.body} {action.html} {action.data} {action.headers}"
 
 
+def needs_public_url(play: Play, to_customers: frozenset[str]) -> bool:
+    """Whether a play's messages hold addresses of the notifier: an unsubscribe link, a pixel, tracked links."""
+    return offers_way_out(play, to_customers) or play.tracks
+
+
 def consent_asked(play: Play, to_customers: frozenset[str]) -> tuple[str, Literal["required", "not_refused"]] | None:
     """The consent a play needs, as (channel, required or not_refused), or None."""
     if play.transactional:

@@ -140,6 +140,13 @@ class Utm(_Part):
     id: str | None = None
 
 
+class Track(_Part):
+    """What the company learns of a mail that it sent: off unless said."""
+
+    opens: bool = Field(default=False, description="a pixel at the end of the HTML: a touchpoint email_opened")
+    clicks: bool = Field(default=False, description="links in html lead through the notifier: email_clicked")
+
+
 class ActionSpec(_Part):
     """What is done. Texts are Jinja templates over the customer, their traits and the fact (docs/plays.md)."""
 
@@ -157,6 +164,7 @@ class ActionSpec(_Part):
         description="the texts in more languages: de, de-AT, …; a customer gets theirs, else `locale`",
     )
     utm: Utm | None = None
+    track: Track | None = Field(default=None, description="opens and clicks of the mail, as touchpoints")
     to: str | None = Field(default=None, description="an address of the company's own, instead of the customer's")
     data: dict[str, Any] = Field(default_factory=dict, description="more for programs; texts in it are templates too")
     headers: dict[str, str] = Field(default_factory=dict)
@@ -312,6 +320,32 @@ class Play(_Part):
         if not self.action.subject and not self.action.body and not self.action.html and self.action.channel == "email":
             raise ValueError("action: a mail needs a subject and a body")
         return self
+
+    @model_validator(mode="after")
+    def _tracks_what_a_customer_opens(self) -> Self:
+        action = self.action
+        if not self.tracks:
+            return self
+        if action.channel != "email":
+            raise ValueError(f"action: track is for channel email, and this is {action.channel}: leave it out")
+        if action.to is not None:
+            raise ValueError(
+                "action: a mail to the company's own address says nothing of the customer: leave track out"
+            )
+        if action.track is not None and action.track.clicks and not self.html_texts:
+            raise ValueError("action: clicks are tracked in html, and there is none: write html, or leave clicks out")
+        return self
+
+    @property
+    def tracks(self) -> bool:
+        """Whether opens or clicks of its mails are tracked."""
+        return self.action.track is not None and (self.action.track.opens or self.action.track.clicks)
+
+    @property
+    def html_texts(self) -> tuple[str, ...]:
+        """The HTML of every language."""
+        found = (self.action.html, *(texts.html for texts in self.action.locales.values()))
+        return tuple(text for text in found if text is not None)
 
     @property
     def max_age(self) -> timedelta:

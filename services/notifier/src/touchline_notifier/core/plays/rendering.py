@@ -19,6 +19,7 @@ from touchline_notifier.core.texts.links import Change, change_html, change_text
 from touchline_notifier.core.texts.named_templates import TOP
 from touchline_notifier.core.texts.plain_text import text_of_html
 from touchline_notifier.core.texts.sandbox import Sandbox, where_of
+from touchline_notifier.core.tracking.links import MailTracker, written_hosts
 
 UnsubscribeLink: TypeAlias = Callable[[str, str], str]
 """(customer id, channel) → the one-click address."""
@@ -62,7 +63,12 @@ def _sandboxes(templates: tuple[tuple[str, str], ...]) -> _Sandboxes:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The texts of one action. ``locale``: of the play's texts, where the play says it."""
+    """The texts of one action.
+
+    Attributes:
+        locale: of the play's texts, where the play says it.
+        pixel_url: of the pixel in the mail's HTML, where its opens are tracked.
+    """
 
     to: str | None = None
     subject: str | None = None
@@ -72,6 +78,7 @@ class Rendered:
     headers: Mapping[str, str] = field(default_factory=dict)
     unsubscribe_url: str | None = None
     locale: str | None = None
+    pixel_url: str | None = None
 
 
 def _sample_link(customer_id: str, channel: str) -> str:
@@ -81,8 +88,14 @@ def _sample_link(customer_id: str, channel: str) -> str:
 class Templates:
     """Renders plays' texts. ``{{ traits.first_name | default("there") }}``: see docs/plays.md for what can be named."""
 
-    def __init__(self, unsubscribe_link: UnsubscribeLink = _sample_link) -> None:
+    def __init__(self, unsubscribe_link: UnsubscribeLink = _sample_link, tracker: MailTracker | None = None) -> None:
+        """Wire what makes addresses.
+
+        Args:
+            tracker: of the pixels and links of tracked mails. None: no mail is tracked.
+        """
         self._unsubscribe_link = unsubscribe_link
+        self._tracker = tracker
 
     def render(self, play: Play, action: Action, customer: Mapping[str, Any], *, locale: str | None = None) -> Rendered:
         """The texts of an action.
@@ -110,6 +123,14 @@ class Templates:
             body = None if body is None else change_text(body, tagged)
         if body is None and page is not None and action.channel == EMAIL:
             body = _text_of(texts.html.path, page)
+        pixel = None
+        if self._tracker is not None and play.tracks and spec.track is not None:
+            if spec.track.opens:
+                pixel = self._tracker.pixel(action.action_id)
+            if spec.track.clicks and page is not None:
+                hosts = written_hosts((*play.html_texts, *play.templates.values()))
+                page = self._tracker.tracked(page, action.action_id, hosts, link)
+                _check_length(texts.html.path, page)
         return Rendered(
             to=spec.to or customer.get("email"),
             # Messages to the company, and transactional ones, carry no unsubscribe link.
@@ -124,6 +145,7 @@ class Templates:
                 for name, value in spec.headers.items()
             },
             locale=texts.locale,
+            pixel_url=pixel,
         )
 
 
@@ -177,6 +199,11 @@ def _link_change(utm: Utm | None, plain: _Renderer, unsubscribe_url: str) -> Cha
     if not parameters:
         return None
     return lambda address: address if leads_to(address, unsubscribe_url) else with_parameters(address, parameters)
+
+
+def _check_length(path: Path, page: str) -> None:
+    if len(page.encode()) > _MAX_HTML:
+        raise RenderingError(path, f"longer than {_MAX_HTML} bytes with the addresses of its tracked links")
 
 
 def _text_of(path: Path, html: str) -> str:

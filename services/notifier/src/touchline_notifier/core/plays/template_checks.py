@@ -10,6 +10,11 @@ from touchline_notifier.core.plays.rendering import RenderingError, Templates
 from touchline_notifier.core.plays.samples import EVERYTHING_KNOWN, NOTHING_KNOWN, sample_actions
 from touchline_notifier.core.texts import named_templates
 from touchline_notifier.core.texts.named_templates import TOP
+from touchline_notifier.core.tracking.links import MailTracker
+from touchline_notifier.core.tracking.tokens import MailTokens
+
+_SAMPLE_TRACKER = MailTracker("https://notify.example.org", MailTokens(bytes(64)))
+"""So that a mail is as long as it will be."""
 
 
 class Findings(NamedTuple):
@@ -44,7 +49,7 @@ def _tried(play: Play, positions: SourcePositions) -> Findings:
 
 
 def _tried_in(locale: str | None, play: Play, positions: SourcePositions) -> Findings:
-    templates = Templates()
+    templates = Templates(tracker=_SAMPLE_TRACKER)
     actions = list(sample_actions(play))
     for action in actions:
         try:

@@ -56,6 +56,9 @@ from touchline_notifier.core.profiles.kept_values import (
 UNSUBSCRIBE_LINK = "unsubscribe-link"
 """The source of clicks on the link in a mail; ``properties.channel`` is taken literally."""
 
+MAIL_TRACKING = "mail-tracking"
+"""The source of opens and clicks of our own mails."""
+
 ALL_CHANNELS = "all"
 MAIL_WIDE = frozenset({"email", ALL_CHANNELS})
 """Consent channels whose refusal is an opt-out of the address."""

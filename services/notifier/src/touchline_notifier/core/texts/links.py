@@ -11,6 +11,8 @@ from urllib.parse import quote, unquote_plus
 
 Change: TypeAlias = Callable[[str], str]
 """An address → what to write instead."""
+LinkChange: TypeAlias = Callable[[str, Mapping[str, str]], str]
+"""An address, and the attributes of its tag by their names in lower case → what to write instead."""
 
 _ADDRESS = re.compile(r"https?://[^/?#\\\s]", re.IGNORECASE)
 _IN_TEXT = re.compile(r"\bhttps?://[^\s<>\"]+", re.IGNORECASE)
@@ -39,6 +41,11 @@ def with_parameters(address: str, parameters: Mapping[str, str]) -> str:
 
 def change_html(html: str, change: Change) -> str:
     """HTML with the addresses of its links changed: ``href`` of ``a`` and ``area``."""
+    return change_links(html, lambda address, attributes: change(address))
+
+
+def change_links(html: str, change: LinkChange) -> str:
+    """As :func:`change_html`, for a change that depends on the tag."""
     finder = _Tags(html)
     written, end = [], 0
     for tag in finder.found:
@@ -60,6 +67,12 @@ def change_text(text: str, change: Change) -> str:
     return _IN_TEXT.sub(changed, text)
 
 
+def at_end_of_body(html: str, added: str) -> str:
+    """HTML with something added at the end of its body."""
+    end = _Tags(html).body_end
+    return f"{html}{added}" if end is None else f"{html[:end]}{added}{html[end:]}"
+
+
 def leads_to(address: str, target: str) -> bool:
     """Whether an address is the target, or a page below it."""
     return address.startswith(target) and address[len(target) : len(target) + 1] in ("", "/", "?", "#")
@@ -76,12 +89,19 @@ class _Tag(NamedTuple):
 
 
 class _Tags(HTMLParser):
-    """Finds the start tags of links as a browser does: not in comments, styles and scripts."""
+    """Finds the start tags of links, and the end of the body, as a browser does: not in comments, styles and scripts.
+
+    Attributes:
+        found: the start tags.
+        body_end: where the last end tag of the body, or of the page, is; None: there is none.
+    """
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=False)
         self.found: list[_Tag] = []
+        self.body_end: int | None = None
         self._html = html
+        self._body_ended = False
         self._lines = [0, *(match.end() for match in re.finditer("\n", html))]
         # Python's parser gives up on some declarations that are none. The links before are found.
         with suppress(AssertionError):
@@ -98,24 +118,40 @@ class _Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         text = self.get_starttag_text()
         if tag in _LINKS and text is not None:
-            line, column = self.getpos()
-            start = self._lines[line - 1] + column
+            start = self._position()
             if self._html.startswith(text, start):  # else it has lost count, after a declaration that is none
                 self.found.append(_Tag(start, text))
 
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "body" or (tag == "html" and not self._body_ended):
+            start = self._position()
+            if self._html[start : start + 2 + len(tag)].lower() == f"</{tag}":
+                self.body_end, self._body_ended = start, self._body_ended or tag == "body"
 
-def _changed_tag(tag: str, change: Change) -> str:
+    def _position(self) -> int:
+        line, column = self.getpos()
+        return self._lines[line - 1] + column
+
+
+def _changed_tag(tag: str, change: LinkChange) -> str:
+    attributes: dict[str, re.Match[str]] = {}
     for match in _attributes(tag):
-        if match[1].lower() == "href":
-            if match[3] is None:
-                return tag
-            quoted = match[3][0] in "\"'"
-            value = _unescaped(match[3][1:-1] if quoted else match[3])
-            changed = change(value.strip())
-            if changed == value.strip():
-                return tag
-            return f'{tag[: match.start(3)]}"{escape(changed, quote=True)}"{tag[match.end(3) :]}'
-    return tag
+        attributes.setdefault(match[1].lower(), match)
+    href = attributes.get("href")
+    if href is None or href[3] is None:
+        return tag
+    value = _value(href).strip()
+    changed = change(value, {name: _value(match) for name, match in attributes.items()})
+    if changed == value:
+        return tag
+    return f'{tag[: href.start(3)]}"{escape(changed, quote=True)}"{tag[href.end(3) :]}'
+
+
+def _value(attribute: re.Match[str]) -> str:
+    text = attribute[3]
+    if text is None:
+        return ""
+    return _unescaped(text[1:-1] if text[0] in "\"'" else text)
 
 
 def _attributes(tag: str) -> Iterator[re.Match[str]]:

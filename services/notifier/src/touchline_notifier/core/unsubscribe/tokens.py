@@ -1,19 +1,15 @@
 """Unsubscribe links: an opaque token that names a customer and a channel, which only the notifier can make or read.
 
-RFC 8058 §3.1 asks for a component that is opaque and hard to forge. The token is encrypted and authenticated
-(AES-SIV, RFC 5297): it shows no id and no address, and one customer's link is the same in every mail. It doesn't
-expire: an old mail's link works as long as the mail exists. So keys are only ever added: every key that made a link
-goes on reading links.
+RFC 8058 §3.1 asks for a component that is opaque and hard to forge: the token shows no id and no address
+(:mod:`touchline_notifier.core.unsubscribe.sealing`), and one customer's link is the same in every mail. An old mail's
+link works as long as the mail exists.
 """
 
-import base64
-import binascii
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+from touchline_notifier.core.unsubscribe.sealing import Sealer
 
 _PURPOSE = b"touchline.unsubscribe.v1"
 _NAMED, _DIGESTED = b"n", b"d"
@@ -22,10 +18,6 @@ _SEPARATOR = b"\x1f"  # neither a channel nor a customer's id may hold it
 LONGEST_NAMED = 300
 """UTF-8 bytes of a customer's id that a token holds. Of a longer one it holds the SHA-256: a link in a mail's header
 has to stay below 998 characters (RFC 5322 §2.1.1) for any id."""
-
-
-class BadTokenError(ValueError):
-    """A token that the notifier did not make, or that was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +48,17 @@ class UnsubscribeTokens:
             making: of new tokens; it reads them as well.
             reading: of tokens made before.
         """
-        self._making = AESSIV(making)
-        self._ciphers = {making: self._making}
-        self.add_keys(reading)
+        self._sealer = Sealer(_PURPOSE, making, reading)
 
     def add_keys(self, keys: Iterable[bytes]) -> None:
         """Also read tokens made under these keys."""
-        for key in keys:
-            self._ciphers.setdefault(key, AESSIV(key))
+        self._sealer.add_keys(keys)
 
     def make(self, customer_id: str, channel: str) -> str:
         """The token: letters, digits, ``-`` and ``_``."""
         ident = customer_id.encode()
         kind, who = (_NAMED, ident) if len(ident) <= LONGEST_NAMED else (_DIGESTED, hashlib.sha256(ident).digest())
-        sealed = self._making.encrypt(kind + channel.encode() + _SEPARATOR + who, [_PURPOSE])
-        return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
+        return self._sealer.seal(kind + channel.encode() + _SEPARATOR + who)
 
     def read(self, token: str) -> Unsubscription:
         """The customer and the channel of a token.
@@ -78,19 +66,8 @@ class UnsubscribeTokens:
         Raises:
             BadTokenError: forged, cut or garbled, or of a key that isn't known here.
         """
-        try:
-            # Mail programs and people leave a dot or a bracket at a link's end; none of them is part of a token.
-            text = token.strip().rstrip(".,;:!?)>]}\"'=").encode("ascii")
-            sealed = base64.b64decode(text + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        except (ValueError, binascii.Error):
-            raise BadTokenError from None
-        for cipher in self._ciphers.values():
-            try:
-                plain = cipher.decrypt(sealed, [_PURPOSE])
-            except (InvalidTag, ValueError):
-                continue
-            channel, _, who = plain[1:].partition(_SEPARATOR)
-            if plain[:1] == _DIGESTED:
-                return Unsubscription(None, channel.decode(), who)
-            return Unsubscription(who.decode(), channel.decode())
-        raise BadTokenError
+        plain = self._sealer.unseal(token)
+        channel, _, who = plain[1:].partition(_SEPARATOR)
+        if plain[:1] == _DIGESTED:
+            return Unsubscription(None, channel.decode(), who)
+        return Unsubscription(who.decode(), channel.decode())

@@ -23,6 +23,7 @@ from touchline_runtime.process.health import Health
 from touchline_notifier.application.api_ports import (
     BadCursorError,
     Consent,
+    MailLinks,
     Operations,
     Page,
     Queries,
@@ -36,7 +37,9 @@ from touchline_notifier.core.delivery.endpoints import Endpoint
 from touchline_notifier.core.limits.hold_out import compare
 from touchline_notifier.core.plays.durations import say
 from touchline_notifier.core.plays.play import Play
+from touchline_notifier.core.tracking.links import PREFIX
 from touchline_notifier.entrypoints.http.insights import Reads, insights_router
+from touchline_notifier.entrypoints.http.mail_links import mail_links_router
 from touchline_notifier.entrypoints.http.people import people_router
 from touchline_notifier.entrypoints.http.plays.previews import PreviewRoutes
 from touchline_notifier.entrypoints.http.plays.publishing import PublishingRoutes
@@ -45,6 +48,9 @@ from touchline_notifier.entrypoints.http.unsubscribe import unsubscribe_router
 
 _ANSWER_SECONDS = 30.0
 ABOUT = "What the notifier decided and delivered, and why it held things back."
+
+LINKS = ("/v1/unsubscribe/", PREFIX)
+"""Paths of links in mails."""
 
 PAGES = ("/", "/actions", "/actions/{action_id}", "/deliveries", "/plays/{name}")
 """Paths that the console has."""
@@ -72,6 +78,7 @@ class Api:
     audit: AuditLog | None = None
     suppressions: Suppressions | None = None
     consent: Consent | None = None
+    mail_links: MailLinks | None = None
     wake_delivery: Callable[[], None] = lambda: None
     answers: AnswerCache = field(default_factory=AnswerCache)
 
@@ -102,8 +109,8 @@ def build_api(api: Api, *, version: str, health: Health, metrics: Metrics) -> Fa
         metrics=metrics,
         settings=api.settings,
         # The token authenticates the request, and mail services send it from anywhere (RFC 8058).
-        proven=lambda path: path.startswith("/v1/unsubscribe/"),
-        cross_origin=lambda path: path.startswith("/v1/unsubscribe/"),
+        proven=lambda path: path.startswith(LINKS),
+        cross_origin=lambda path: path.startswith(LINKS),
     )
     app.add_middleware(TimeLimit, seconds=_ANSWER_SECONDS)
     queries = api.queries
@@ -123,6 +130,8 @@ def build_api(api: Api, *, version: str, health: Health, metrics: Metrics) -> Fa
     if api.settings is not None:
         include_guarded(app, console_link_router(api.settings.console_url, PAGES))
     app.include_router(unsubscribe_router(api.unsubscribe))
+    if api.mail_links is not None:
+        app.include_router(mail_links_router(api.mail_links))
     return app
 
 

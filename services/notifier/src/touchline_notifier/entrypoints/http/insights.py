@@ -15,7 +15,7 @@ from touchline_schemas.identity import customer_key
 from touchline_schemas.times import to_wire
 
 from touchline_notifier.core.delivery.endpoints import Endpoint
-from touchline_notifier.core.plays.play import Play
+from touchline_notifier.core.plays.play import Play, Track
 
 Since = Annotated[AwareDatetime | None, Query(description="decisions from this instant on (RFC 3339)")]
 Until = Annotated[AwareDatetime | None, Query(description="decisions before this instant (RFC 3339)")]
@@ -76,6 +76,9 @@ def insights_router(
         "/plays/{name}/figures",
         tags=["plays"],
         summary="A play's funnel (facts, decided, sent, recovered, converted), what held it back, and its days",
+        description="`mails`: the actions whose mail a human `opened`, or `clicked` in (null where that is not tracked "
+        "and was not before), the same of `machines`, and `links`: the actions in whose mail a human clicked on each "
+        "link. Null where nothing is tracked.",
     )
     async def figures(
         name: Annotated[str, Path(description="the play's name")], since: Since = None, until: Until = None
@@ -86,7 +89,8 @@ def insights_router(
         end = until or datetime.now(UTC)
         begin = since or _EVER
         found = await counted("play", (name, since, until), lambda: reads.play(name, begin, end))
-        return {"play": name, "since": to_wire(begin), "until": to_wire(end), **found}
+        mails = _tracked(found["mails"], plays[name])
+        return {"play": name, "since": to_wire(begin), "until": to_wire(end), **found, "mails": mails}
 
     @router.get(
         "/deliveries/{delivery_id}/attempts",
@@ -129,3 +133,13 @@ def insights_router(
         return {"version": version, **await counted("waiting", (), reads.waiting), "settings": shown}
 
     return router
+
+
+def _tracked(mails: Mapping[str, Any], play: Play) -> dict[str, Any] | None:
+    """What was done with a play's mails, as far as it is tracked, or was."""
+    track = play.action.track or Track()
+    counts = {
+        kind: mails[kind] if tracked or mails[kind] or mails["machines"][kind] else None
+        for kind, tracked in (("opened", track.opens), ("clicked", track.clicks))
+    }
+    return None if all(count is None for count in counts.values()) else {**mails, **counts}

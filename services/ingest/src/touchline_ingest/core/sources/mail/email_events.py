@@ -20,11 +20,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from touchline_runtime.user_agents import is_machine
 from touchline_schemas.mail_events import EMAIL_BOUNCED, EMAIL_SUPPRESSED, RECIPIENT, SUBSCRIBED, Bounce
 
 from touchline_ingest.core.sources.interface import SourceConfig, TouchpointDraft
 from touchline_ingest.core.sources.values import UnreadableError, as_email, as_identifier, without_none
-from touchline_ingest.core.web.machines import is_judged, is_machine
+from touchline_ingest.core.web.machines import is_judged
 
 OUTBOUND = frozenset(
     {"email_delivered", "email_sent", "email_deferred", "email_dropped", "email_not_spam", EMAIL_SUPPRESSED}

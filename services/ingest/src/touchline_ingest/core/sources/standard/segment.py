@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+from touchline_runtime.user_agents import is_machine
 from touchline_schemas.identity import ANONYMOUS, EMAIL, EXTERNAL
 
 from touchline_ingest.core.mapping.event_names import EventNames, check_events, shipped_event_names, snake_case
@@ -47,7 +48,7 @@ from touchline_ingest.core.sources.values import (
     without_none,
 )
 from touchline_ingest.core.touchpoints.clock_skew import corrected
-from touchline_ingest.core.web.machines import is_judged, is_machine
+from touchline_ingest.core.web.machines import is_judged
 
 CALLS = frozenset({"track", "identify", "page", "screen", "group", "alias"})
 BATCH_CALLS = frozenset({"batch", "import"})

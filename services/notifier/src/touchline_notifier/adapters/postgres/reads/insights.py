@@ -42,6 +42,22 @@ SELECT count(*) AS facts,
 FROM actions
 WHERE play = $1 AND decided_at >= $2 AND decided_at < $3
 """
+# What was done with its mails: actions that humans, and machines, opened or clicked in.
+PLAY_MAILS = """
+SELECT event.kind, event.machine, count(DISTINCT event.action_id) AS actions
+FROM mail_events AS event JOIN actions AS action USING (action_id)
+WHERE event.judged AND action.play = $1 AND action.decided_at >= $2 AND action.decided_at < $3
+GROUP BY event.kind, event.machine
+"""
+PLAY_LINKS = """
+SELECT event.link AS number, event.name, count(DISTINCT event.action_id) AS clicked
+FROM mail_events AS event JOIN actions AS action USING (action_id)
+WHERE event.judged AND NOT event.machine AND event.kind = 'clicked'
+  AND action.play = $1 AND action.decided_at >= $2 AND action.decided_at < $3
+GROUP BY event.link, event.name
+ORDER BY clicked DESC, number, event.name
+LIMIT 50
+"""
 PLAY_REASONS = """
 SELECT outcome, reason_code, count(*) AS actions
 FROM actions
@@ -128,12 +144,20 @@ class PostgresInsights:
         }
 
     async def play(self, name: str, since: datetime, until: datetime) -> dict[str, Any]:
-        """A play's funnel, what held its actions back, and its days."""
+        """A play's funnel, what was done with its mails, what held its actions back, and its days."""
         row = await self._pool.fetchrow(PLAY, name, since, until)
         reasons = await self._pool.fetch(PLAY_REASONS, name, since, until)
         days = await self._pool.fetch(PLAY_DAYS, name, since, until)
+        events = await self._pool.fetch(PLAY_MAILS, name, since, until)
+        mails = {(one["kind"], one["machine"]): one["actions"] for one in events}
+        links = await self._pool.fetch(PLAY_LINKS, name, since, until)
         return {
             "funnel": dict(row.items()) if row is not None else {},
+            "mails": {
+                **{kind: mails.get((kind, False), 0) for kind in ("opened", "clicked")},
+                "machines": {kind: mails.get((kind, True), 0) for kind in ("opened", "clicked")},
+                "links": [dict(one.items()) for one in links],
+            },
             "reasons": [dict(one.items()) for one in reasons],
             "days": [dict(day.items()) for day in days],
         }
