@@ -93,6 +93,13 @@ def test_the_top_customers_are_those_who_paid_most_and_each_has_their_stages(api
         }
 
 
+def test_summaries_of_several_customers_come_in_the_order_asked(api: ApiWorld) -> None:
+    wanted = ["c-3", "c-1", "nobody", "c-3", "c-2"]
+    found = api.get("/v1/customer-summaries", id=wanted)["items"]
+    assert [one["customer_id"] for one in found] == ["c-3", "c-1", "c-2"]
+    assert found == [api.get(f"/v1/customers/{one['customer_id']}/summary") for one in found]
+
+
 def test_a_reading_says_how_it_was_reached(api: ApiWorld) -> None:
     minds = set()
     for number in range(40):

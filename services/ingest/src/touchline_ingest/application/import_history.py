@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from touchline_runtime.errors import Unavailable
 from touchline_schemas.ids import idempotent_touchpoint_id
+from touchline_schemas.near_misses import near_miss
 from touchline_schemas.topics import TOUCHPOINTS
 
 from touchline_ingest.application.ports import History, ImportReport, ProgressStore, Publisher
@@ -19,7 +20,6 @@ from touchline_ingest.core.history.rows import Progress, Row
 from touchline_ingest.core.touchpoints.acceptance import Accepted, Rejected, Terms, judge
 from touchline_ingest.core.touchpoints.bodies import BrokenItem
 from touchline_ingest.core.touchpoints.records import Record
-from touchline_ingest.core.touchpoints.types_seen import near_miss
 
 _BATCH = 1000
 _ATTEMPTS = 30

@@ -11,6 +11,7 @@ import orjson
 import structlog
 from touchline_runtime.errors import Unavailable
 from touchline_runtime.metrics import Metrics
+from touchline_schemas.near_misses import near_miss
 from touchline_schemas.topics import DEAD_LETTERS, TOUCHPOINTS
 
 from touchline_ingest import metrics as declared
@@ -24,7 +25,7 @@ from touchline_ingest.core.touchpoints.acceptance import Accepted, NameItem, Rej
 from touchline_ingest.core.touchpoints.limits import Limits
 from touchline_ingest.core.touchpoints.records import Record
 from touchline_ingest.core.touchpoints.refusals import BodyTooLarge, RateLimited, TooManyAuthFailures, Unauthorized
-from touchline_ingest.core.touchpoints.types_seen import TypesSeen, near_miss
+from touchline_ingest.core.touchpoints.types_seen import TypesSeen
 
 log = structlog.get_logger(__name__)
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from touchline_ingest.core.touchpoints.types_seen import TypesSeen, near_miss
+from touchline_ingest.core.touchpoints.types_seen import TypesSeen
+from touchline_schemas.near_misses import near_miss
 from touchline_schemas.touchpoint_types import STANDARD_TYPES
 
 

@@ -105,6 +105,17 @@ def test_a_trait_that_may_be_unknown_is_worth_a_warning() -> None:
     assert parse(GOOD.replace("customer_id }}", "traits.name | default('you') }}")).warnings == []
 
 
+def test_a_type_that_looks_misspelt_is_worth_a_warning() -> None:
+    """Kind: a condition or a goal that nothing meets, because its type is misspelt, passes in silence."""
+    more = "if: {history: [{type: [purchase, onboarded]}]}\ngoal: {when: [purchased, renewd], within: 30d}\n"
+    read = parse(GOOD + more)
+    assert read.faults == []
+    assert [str(warning).partition("; ")[0] for warning in read.warnings] == [
+        "plays/p.yaml:5: if.history[0].type: 'purchase' is no standard type, and looks like purchased",
+        "plays/p.yaml:6: goal.when: 'renewd' is no standard type, and looks like renewed",
+    ]
+
+
 def test_two_plays_of_one_name_are_refused() -> None:
     read = read_plays([("a.yaml", GOOD), ("b.yaml", GOOD)])
     assert [str(fault) for fault in read.faults] == ["b.yaml:1: play: a.yaml has a play 'win-back' already: rename one"]

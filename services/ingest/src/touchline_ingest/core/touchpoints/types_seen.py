@@ -1,37 +1,15 @@
-"""Which touchpoint types each source has posted, and which of them look like misspelt standard types.
+"""Which touchpoint types each source has posted.
 
-The set of types is open, so that ``signd_up`` is accepted; it is listed and warned about here, for no rule counts it.
+The set of types is open, so that ``signd_up`` is accepted; it is listed here, and warned about
+(:mod:`touchline_schemas.near_misses`).
 """
 
-import difflib
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-
-from touchline_schemas.mail_events import CONSENT_GIVEN, EMAIL_SUPPRESSED
-from touchline_schemas.touchpoint_types import STAGE_SET, STANDARD_TYPES
 
 MOST_TYPES = 10_000
-_CUTOFF = 0.8
-# Not in the table of standard types, yet types that some part of Touchline gives a meaning.
-_KNOWN = frozenset((*STANDARD_TYPES, *CONSENT_GIVEN, EMAIL_SUPPRESSED, STAGE_SET, "identified", "aliased"))
-
-
-@lru_cache(maxsize=4096)
-def near_miss(type_name: str) -> str | None:
-    """The standard type that a type was probably meant to be; None when it is one, or looks like none."""
-    if type_name in _KNOWN:
-        return None
-    plain = type_name.strip().lower().replace("-", "_").replace(" ", "_")
-    found = difflib.get_close_matches(plain, sorted(_KNOWN), 1, cutoff=_CUTOFF)
-    return found[0] if found else None
-
-
-def is_standard(type_name: str) -> bool:
-    """Whether Touchline gives a type a meaning by itself."""
-    return type_name in _KNOWN
 
 
 @dataclass(slots=True)

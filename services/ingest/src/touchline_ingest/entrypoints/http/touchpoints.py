@@ -8,13 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from touchline_runtime.http.problems import Problem
 from touchline_runtime.metrics import Metrics
+from touchline_schemas.near_misses import near_miss
 from uuid_utils import uuid7
 
 from touchline_ingest.application.receive import Receipt
 from touchline_ingest.core.touchpoints.acceptance import Accepted, NameItem, named_by
 from touchline_ingest.core.touchpoints.bodies import is_lines, items_of
 from touchline_ingest.core.touchpoints.refusals import RETRY_AFTER_SECONDS, NotReadable
-from touchline_ingest.core.touchpoints.types_seen import near_miss
 from touchline_ingest.entrypoints.http import api_docs
 from touchline_ingest.entrypoints.http.request_reader import RequestReader, idempotency_key
 from touchline_ingest.entrypoints.http.routes import MeasuredEndpoint, router

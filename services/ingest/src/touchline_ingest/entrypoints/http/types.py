@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from touchline_runtime.http.problems import Problem
+from touchline_schemas.near_misses import is_standard, near_miss
 from touchline_schemas.times import to_wire
 
-from touchline_ingest.core.touchpoints.types_seen import SeenType, TypesSeen, is_standard, near_miss
+from touchline_ingest.core.touchpoints.types_seen import SeenType, TypesSeen
 
 
 def types_router(seen: TypesSeen) -> APIRouter:

@@ -1,6 +1,6 @@
 """Plays from YAML text, with what is wrong by file, line and path, and what to write instead."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from touchline_runtime.yaml.positions import Fault, FaultyDocumentError, SourcePositions, written_path
 from touchline_runtime.yaml.text import Document, read_document
+from touchline_schemas.near_misses import near_miss
 
 from touchline_notifier.core.delivery.endpoints import Endpoint
 from touchline_notifier.core.limits.limits import reaches_customer
@@ -73,8 +74,20 @@ def read_plays(files: Iterable[tuple[str, str]]) -> ParsedPlays:
             result.faults.append(document.positions.fault(["play"], message))
             continue
         result.plays[play.play], result.positions[play.play] = play, document.positions
+        result.warnings.extend(_near_misses(play, document.positions))
         _try_templates(play, document.positions, result)
     return result
+
+
+def _near_misses(play: Play, positions: SourcePositions) -> Iterator[Fault]:
+    """Warnings about types that look like misspelt standard ones: nothing that was meant comes under them."""
+    asked = [(("if", "history", index, "type"), one.type) for index, one in enumerate(play.if_.history)]
+    for path, types in [*asked, (("goal", "when"), play.goal.when)]:
+        for type_name in types:
+            meant = near_miss(type_name) if type_name != "*" else None
+            if meant is not None:
+                message = f"{type_name!r} is no standard type, and looks like {meant}"
+                yield positions.fault(path, message, "correct it, or leave it where a source of yours posts it")
 
 
 def _keep_the_rest(document: Document, error: ValidationError, result: ParsedPlays) -> None:

@@ -79,15 +79,20 @@ def check(file: Annotated[Path, typer.Argument(help="A lifecycle definition (YAM
     from touchline_runtime.yaml.positions import FaultyDocumentError
 
     from touchline_stage_engine.core.definitions.diagram import draw
+    from touchline_stage_engine.core.definitions.near_misses import near_misses
     from touchline_stage_engine.core.definitions.parse import read_definition
 
     try:
-        definition = read_definition(file.read_text(encoding="utf-8"), str(file))
+        text = file.read_text(encoding="utf-8")
+        definition = read_definition(text, str(file))
     except (OSError, UnicodeDecodeError) as error:
         process.fail(f"{file} can't be read: {error}")
     except FaultyDocumentError as error:
         process.fail(str(error))
-    Console(emoji=False, stderr=True).print(
+    said = Console(emoji=False, stderr=True)
+    for warning in near_misses(text, str(file)):
+        said.print(f"{warning} (warning)", style="yellow", markup=False, highlight=False, soft_wrap=True)
+    said.print(
         f"[green]ok[/]: {definition.lifecycle} version {definition.version}, {len(definition.every_stage)} stages"
     )
     typer.echo(draw(definition))

@@ -45,6 +45,7 @@ _SLIPPED = timedelta(microseconds=SLIPPED_WITHIN)
 ACTIVE_WITHIN = timedelta(days=7)
 Text = Annotated[str | None, Query(max_length=400)]
 Instant = Annotated[AwareDatetime | None, Query(description="RFC 3339")]
+_MOST_SUMMARIES = 200
 _SPAN = "From `since` until `until` (default: the last 30 days)."
 
 
@@ -141,6 +142,20 @@ def people_router(
             wanted, sort, None if order is None else order == "desc", limit, cursor
         )
         return page.to_json() | {"total": total, "total_is_exact": exact}
+
+    @router.get(
+        "/v1/customer-summaries",
+        summary="Names, values and first touchpoints of some customers",
+        description="Of the customers named by `id` (repeat it) that have one, in that order. An alias has none.",
+        responses=problems(not_found="an id holds control characters"),
+        response_model=Page[CustomerSummary],
+    )
+    async def summaries(
+        ids: Annotated[list[str], Query(alias="id", min_length=1, max_length=_MOST_SUMMARIES)],
+    ) -> dict[str, Any]:
+        keys = list(dict.fromkeys(customer(one) for one in ids))
+        found = await customers.summaries(keys)
+        return {"items": [found[key] for key in keys if key in found], "next": None}
 
     @router.get(
         "/v1/key-figures",

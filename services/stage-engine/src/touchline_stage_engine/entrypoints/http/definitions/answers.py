@@ -76,10 +76,14 @@ class SimulationAsked(_Request):
 
 
 class Checked(BaseModel):
-    """The result of a check. `diagram` is Mermaid text, `stages` the rules in words; null where the text is wrong."""
+    """The result of a check. `warnings`: types that look misspelt, in a text without errors.
+
+    `diagram` is Mermaid text, `stages` the rules in words; null where the text is wrong.
+    """
 
     ok: bool
     errors: list[DefinitionFault]
+    warnings: list[DefinitionFault]
     diagram: str | None
     stages: list[StageRules] | None
     title: str | None

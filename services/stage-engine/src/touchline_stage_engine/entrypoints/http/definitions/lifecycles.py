@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from touchline_runtime.audit.routes import actor_of
 from touchline_runtime.http.parameters import WITHOUT_NUL
 from touchline_runtime.http.problems import Problem
-from touchline_runtime.publishing.answers import Differences, Published, faults_json, faulty, refused
+from touchline_runtime.publishing.answers import Differences, Published, fault_json, faults_json, faulty, refused
 from touchline_runtime.publishing.differences import text_difference
 from touchline_runtime.publishing.publication import PublicationRefusedError
 from touchline_runtime.yaml.positions import FaultyDocumentError
@@ -19,6 +19,7 @@ from touchline_stage_engine.application.queries.ports import LifecycleQueries
 from touchline_stage_engine.core.analysis.explanation import rules_in_words
 from touchline_stage_engine.core.definitions.diagram import draw
 from touchline_stage_engine.core.definitions.differences import differences
+from touchline_stage_engine.core.definitions.near_misses import near_misses
 from touchline_stage_engine.core.definitions.parse import read_definition
 from touchline_stage_engine.entrypoints.http.answers import LifecycleVersion, Page, problems
 from touchline_stage_engine.entrypoints.http.definitions.answers import (
@@ -42,7 +43,7 @@ def definitions_router(store: DefinitionStore, queries: LifecycleQueries, in_fil
 
     @router.post(
         "/v1/lifecycles/check",
-        summary="Check a definition: every error with its line, and the diagram",
+        summary="Check a definition: every error and warning with its line, and the diagram",
         responses=problems(),
         response_model=Checked,
     )
@@ -50,10 +51,11 @@ def definitions_router(store: DefinitionStore, queries: LifecycleQueries, in_fil
         try:
             definition = read_definition(body.definition, "")
         except FaultyDocumentError as error:
-            return {"ok": False, "errors": faults_json(error)} | dict.fromkeys(_OF_A_SOUND_ONE)
+            return {"ok": False, "errors": faults_json(error), "warnings": []} | dict.fromkeys(_OF_A_SOUND_ONE)
         return {
             "ok": True,
             "errors": [],
+            "warnings": [fault_json(one) for one in near_misses(body.definition, "")],
             "diagram": draw(definition),
             "stages": rules_in_words(definition),
             "title": definition.label,
