@@ -65,6 +65,57 @@ def test_no_text_for_people_holds_an_iso_timestamp(at: datetime, locale: str) ->
         assert str(at.year) in (text or "") or locale == "ar"
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ 'since ' ~ fact.since }}",
+        "{{ 'since ' + fact.since }}",
+        "{{ 'since %s' % fact.since }}",
+        "{{ '%s since %s' % (customer_id, fact.since) }}",
+        "{{ 'since %s' | format(fact.since) }}",
+        "{{ 'since %(at)s' | format(at=fact.since) }}",
+        "{{ ['since', fact.since] | join(' ') }}",
+        "{{ ('since ' ~ fact.since) ~ '!' }}",
+        "{{ 'since ' ~ (fact.since if true else '') }}",
+        "{% set at = 'since ' ~ fact.since %}{{ at }}",
+        "{% macro said(at) %}{{ 'since ' ~ at }}{% endmacro %}{{ said(fact.since) }}",
+        "{{ [{'at': fact.since}] | map(attribute='at') | join('') }}",
+        "{{ [{'at': fact.since}] | join('', attribute='at') }}",
+    ],
+)
+def test_a_time_within_a_longer_text_is_written_for_people_too(template: str) -> None:
+    """Kind: a time that is put together with other words prints as ISO with microseconds."""
+    message = rendered(template, zone="Europe/Berlin", locale="de", html=f"<p>{template}</p>")
+    for text in (message.text, message.html):
+        assert "2. Februar 2026, 00:30" in (text or "")
+    assert rendered("-", data={"x": template}).data["x"].count("2026-02-01T23:30:00.000000Z") == 1
+
+
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("{{ traits.mrr + 1 }}", "1235.5"),
+        ("{{ 7 % 4 }}", "3"),
+        ("{{ 'a' ~ 1 ~ none ~ 2.5 }}", "a12.5"),
+        ("{{ 'x: ' ~ {'a': [1]} }}", 'x: {"a": [1]}'),
+        ("{{ [1, 2] + [3] }}", "[1, 2, 3]"),
+        ("{{ ['a', 1, none] | join('-') }}", "a-1-"),
+        ("{{ 'abc' | join('-') }}", "a-b-c"),
+        ("{{ '%d of %d' | format(1, 2) }}", "1 of 2"),
+    ],
+)
+def test_everything_else_is_put_together_as_before(template: str, text: str) -> None:
+    assert rendered(template).text == text
+
+
+def test_what_is_put_together_with_markup_stays_escaped() -> None:
+    html = rendered(
+        "-", html="<p>{{ '<b>' ~ traits.n ~ fact.since }}{{ [traits.n] | join }}</p>", traits={"n": "<i>"}
+    ).html
+    assert "<i>" not in (html or "")
+    assert "<b>" not in (html or "")
+
+
 def test_programs_get_the_timestamp_as_it_is() -> None:
     message = rendered("-", data={"since": "{{ fact.since }}"}, headers={"x-since": "{{ fact.since }}"})
     assert message.data == {"since": "2026-02-01T23:30:00.000000Z"}

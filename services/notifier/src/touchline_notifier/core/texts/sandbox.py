@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateSyntaxError, Undefined, nodes, pass_context
+from jinja2.filters import make_attrgetter, sync_do_join
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -18,6 +19,9 @@ _COMPILED = 256
 _INLINE = "<template>"
 """Jinja's file name of a template that has no name."""
 _NAMED = "template of the play: "
+# Filters of ours alone: no template can write such names.
+_PART = "part of a text"
+_TIME = "time in a text"
 
 
 class _Method:
@@ -62,6 +66,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self.filters.update(FILTERS)
         self._html = html
+        self._for_people = for_people
+        self.filters[_PART] = _printed_for_people if for_people else _printed
+        if for_people:
+            self.filters[_TIME] = readable
+            self.filters["join"] = _joined
         if html:
             self.filters["safe"] = _unchanged
         # Compiling takes several times as long as rendering.
@@ -72,6 +81,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         # A macro in another template knows the customer too: its dates are in their language.
         for node in tree.find_all((nodes.Import, nodes.FromImport)):
             node.with_context = True  # type: ignore[attr-defined]
+        _print_parts(tree, times=self._for_people)
         if self._html:
             for scope in tree.find_all(nodes.EvalContextModifier):
                 for option in scope.options:
@@ -121,6 +131,35 @@ def _frames(traceback: TracebackType | None) -> Iterator[tuple[str, int]]:
         traceback = traceback.tb_next
 
 
+def _print_parts(tree: nodes.Template, *, times: bool) -> None:
+    """Let what becomes part of a longer text be written as it would be alone: ``"since " ~ fact.since``."""
+    for concat in list(tree.find_all(nodes.Concat)):
+        concat.nodes = [_filtered(one, _PART) for one in concat.nodes]
+    if not times:
+        return
+    for add in list(tree.find_all(nodes.Add)):
+        add.left, add.right = _filtered(add.left, _TIME), _filtered(add.right, _TIME)
+    for percent in list(tree.find_all(nodes.Mod)):
+        values = percent.right
+        if isinstance(values, nodes.Tuple):
+            values.items = [_filtered(one, _TIME) for one in values.items]
+        else:
+            percent.right = _filtered(values, _TIME)
+    for one in list(tree.find_all(nodes.Filter)):
+        if one.name == "format":
+            one.args = [_filtered(value, _TIME) for value in one.args]
+            for named in one.kwargs:
+                named.value = _filtered(named.value, _TIME)
+
+
+def _filtered(node: nodes.Expr, name: str) -> nodes.Expr:
+    if isinstance(node, nodes.TemplateData) or (isinstance(node, nodes.Const) and node.value is not None):
+        return node
+    found = nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
+    found.environment = node.environment
+    return found
+
+
 def _unchanged(value: Any) -> Any:
     return value
 
@@ -154,3 +193,10 @@ def _printed(value: Any) -> Any:
 def _printed_for_people(context: Context, value: Any) -> Any:
     """What a text prints: a timestamp as a date and a time that people read."""
     return readable(context, _printed(value))
+
+
+@pass_context
+def _joined(context: Context, values: Any, d: str = "", attribute: str | int | None = None) -> str:
+    """Jinja's ``join``, with the times among the values as people read them."""
+    chosen = values if attribute is None else map(make_attrgetter(context.environment, attribute), values)
+    return sync_do_join(context.eval_ctx, [_printed_for_people(context, one) for one in chosen], d)
