@@ -257,7 +257,8 @@ class MemoryErasures:
         key = (receipt.receipt, receipt.key_hash)
         before = self._database.receipts.get(key)
         if before is not None:
-            receipt = before._replace(asked=before.asked + receipt.asked, done_at=receipt.done_at)
+            asked, removed = before.asked + receipt.asked, before.removed or receipt.removed
+            receipt = receipt._replace(asked=asked, removed=removed)
         self._database.receipts[key] = receipt
 
 

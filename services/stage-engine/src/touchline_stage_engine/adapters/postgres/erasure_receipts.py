@@ -18,7 +18,8 @@ FIND_KEY = "SELECT EXISTS (SELECT FROM customers WHERE partition = $1 AND custom
 FIND_ERASURE = "SELECT erased_at FROM erasures WHERE partition = $1 AND key_hash = $2"
 
 PROGRESS = """
-SELECT count(*) AS keys, coalesce(sum(times), 0) AS erased, coalesce(sum(asked), 0) AS asked,
+SELECT count(*) FILTER (WHERE removed::text <> '{}') AS keys,
+       coalesce(sum(times), 0) AS erased, coalesce(sum(asked), 0) AS asked,
        min(erased_at) AS erased_at, max(done_at) AS done_at
 FROM erasure_receipts
 WHERE receipt = $1
@@ -51,7 +52,7 @@ async def progress(pool: asyncpg.Pool, receipt: UUID) -> ErasureProgress:
     row = await pool.fetchrow(PROGRESS, receipt)
     assert row is not None, "an aggregate has a row"
     removed = {one["table_name"]: one["rows"] for one in await pool.fetch(REMOVED, receipt)}
-    return ErasureProgress(row["keys"], row["keys"] > 0 and row["erased"] > row["asked"], removed, row["erased_at"])
+    return ErasureProgress(row["keys"], row["erased"] > row["asked"], removed, row["erased_at"])
 
 
 async def wait_until_erased(pool: asyncpg.Pool, receipt: UUID, seconds: float) -> ErasureProgress:

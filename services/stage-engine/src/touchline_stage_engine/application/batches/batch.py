@@ -10,7 +10,7 @@ from touchline_stage_engine.application.batches.changes import YIELD_EVERY, Chan
 from touchline_stage_engine.application.batches.conflicting_contents import ConflictingContents
 from touchline_stage_engine.application.batches.customers import Cache, Customer
 from touchline_stage_engine.application.batches.deduplication import Deduplication
-from touchline_stage_engine.application.batches.erasure import Erasures
+from touchline_stage_engine.application.batches.erasure import Erasures, link_only, link_removal
 from touchline_stage_engine.application.batches.folding import Folding
 from touchline_stage_engine.application.batches.refolding import Work, refold_all
 from touchline_stage_engine.application.batches.touchpoint_outcomes import Outcomes
@@ -57,6 +57,8 @@ class Batch:
         self._work: dict[str, Work] = {}
         self._messages: list[Message] = []
         self._replaced: list[tuple[int, str]] = []
+        self._declined: list[Message] = []
+        """Requests that erase nothing."""
         self._conflicts = ConflictingContents()
         self._outcomes = Outcomes()
 
@@ -126,6 +128,11 @@ class Batch:
                 self._take_transfer(message)
             elif message.kind == WITHDRAWN:
                 self._take_withdrawal(message)
+        for index, message in enumerate(self._messages):
+            # A batch has no other record of a key that it erases, so whose alias the key is stays as it is until then.
+            if message.kind == ERASE_REQUESTED and link_only(message, self._customers[message.recipient]):
+                self._declined.append(message)
+                self._messages[index] = link_removal(message)
         await self._identities.load(tables, by_key, self._messages)
         await self._find_copies_to_restore(tables)
         deduplication = Deduplication(self._folding, self._work, self._conflicts, self._outcomes, self._identities)
@@ -287,6 +294,8 @@ class Batch:
 
     async def _carry_out_requests(self, tables: PartitionTables) -> None:
         """Erase customers, and count rebuilds."""
+        for message in self._declined:
+            await self._erasures.decline(tables, message, self._now)
         for message in self._messages:
             if message.kind == ERASE_REQUESTED:
                 customer = self.customer(message.recipient)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
+from touchline_schemas.identity import is_known
 
 from touchline_stage_engine.application.audiences.changes import forget_customer
 from touchline_stage_engine.application.batches.customers import Customer
@@ -25,6 +26,24 @@ def _receipt(text: object) -> str | None:
         return str(UUID(str(text)))
     except ValueError:
         return None
+
+
+def link_only(message: Message, customer: Customer) -> bool:
+    """Whether a request that concerns an alias of the root has come to a key that is none: only its link is removed.
+
+    A key that was erased for this request before has begun anew: it is not erased again, or two keys that stay linked
+    would request it of each other without end.
+    """
+    if message.data.get("linked_to") is None:
+        return False
+    erased_before, erased_at = customer.erased_before, message.data["erased_at"]
+    return customer.merged_into != message.data["by"] or (erased_before is not None and erased_before >= erased_at)
+
+
+def link_removal(message: Message) -> Message:
+    """What is left of such a request."""
+    data = message.data
+    return Message(message.recipient, LINK_REMOVED, {"other": data["linked_to"], "before": int(data["erased_at"])})
 
 
 class Erasures:
@@ -47,6 +66,13 @@ class Erasures:
         by_hash = {self._hash(key): key for key in keys}
         found = await tables.erasures.find(list(by_hash))
         return {by_hash[key_hash]: record for key_hash, record in found.items()}
+
+    async def decline(self, tables: PartitionTables, message: Message, now: int) -> None:
+        """Note that a request has erased nothing, so that its erasure can be complete."""
+        erased_at, receipt = int(message.data["erased_at"]), _receipt(message.data.get("receipt"))
+        if receipt is not None:
+            key_hash = self._hash(message.recipient)
+            await tables.erasures.save_receipt(ErasureReceipt(receipt, key_hash, 0, erased_at, now, {}))
 
     async def erase(
         self,
@@ -131,21 +157,29 @@ class Erasures:
         """Request the erasure of all aliases; ask linked keys of other customers to forget the link.
 
         Returns:
-            How many further keys were asked to be erased.
+            How many further keys were asked to be erased, those included that may turn out to be another customer's.
         """
         key, sent_at = customer.customer_id, folding.builder.decided_at
         aliases = {alias for _, alias in await tables.customers.aliases_of([key])}
         links = customer.identity.links if customer.identity is not None else {}
         aliases |= {other for other, link in links.items() if link.label is not None and link.label.root == key}
-        asked = sorted(aliases - {key, root})
-        for alias in asked:
+        aliases -= {key, root}
+        # A key that has not answered yet may be an alias of the root all the same. Its owner reads the link before this
+        # request. The root is being erased with this key, so it need not forget the link.
+        linked = {
+            other
+            for other, link in links.items()
+            if other not in aliases and other != root and not is_known(other) and link.weight[0] < erased_at
+        }
+        for other in sorted(aliases | linked):
             data = {"erased_at": erased_at, "by": root, "receipt": receipt}
-            folding.changes.outbox.append(identity_message(alias, ERASE_REQUESTED, data, sent_at))
-        # The root is being erased with this key, so it need not forget the link.
-        for other in sorted(set(links) - aliases - {root}):
+            if other in linked:
+                data["linked_to"] = key
+            folding.changes.outbox.append(identity_message(other, ERASE_REQUESTED, data, sent_at))
+        for other in sorted(links.keys() - aliases - linked - {root}):
             data = {"other": key, "before": erased_at}
             folding.changes.outbox.append(identity_message(other, LINK_REMOVED, data, sent_at))
-        return len(asked)
+        return len(aliases) + len(linked)
 
     async def _begin_anew(
         self, tables: PartitionTables, folding: Folding, before: Customer, erased_at: int

@@ -66,6 +66,8 @@ class Identities:
         """Keys that have another root since this batch: all their touchpoints are transferred to it."""
         self._in_doubt: dict[str, None] = {}
         """Keys whose links are determined again from their touchpoints."""
+        self._early: dict[str, list[tuple[str, Label | None]]] = {}
+        """Labels that other keys reported of links that a key in doubt may make again."""
         self.returned: set[str] = set()
         """Keys that are no longer an alias since this batch: folded again from their own touchpoints."""
 
@@ -150,7 +152,10 @@ class Identities:
             standing = KeyIdentity(key) if had is None else await self.load_all(tables, customer)
             made = await _links_made(tables, standing)
             if had is not None or made.weights:
-                self._change(customer).relink(made.weights, made.erased)
+                standing = self._change(customer)
+                standing.relink(made.weights, made.erased)
+                for other, label in self._early.pop(key, ()):
+                    standing.hear(other, None, label)
 
     def receive(self, message: Message) -> None:
         """Another key's owner reports that a link was made or removed."""
@@ -179,6 +184,8 @@ class Identities:
             self._change(customer)
             if is_known(key) and is_known(other):
                 self.links_in_doubt(key)
+        elif weight is None and key in self._in_doubt and other not in self._use(customer).links:
+            self._early.setdefault(key, []).append((other, label))
 
     def _send(self, record: Outgoing) -> None:
         self._folding.changes.outbox.append(record)
@@ -254,6 +261,7 @@ class Identities:
                 standing.touched.add(other)
         for other in standing.touched - standing.links.keys():
             changes.conflicts[key, other] = None
+        standing.dropped.clear()
         if standing.shared:
             changes.shared[key] = standing.count
         elif was_shared:

@@ -113,6 +113,7 @@ class EraseRequested(BaseModel):
 
     erased_at: _Instant
     by: _Key | None = None
+    linked_to: _Key | None = None
 
 
 _KEY = TypeAdapter(_Key)

@@ -10,7 +10,9 @@ touchline.touchpoints-transferred  alias, touchpoints, bulk: now the recipient's
                                    that has just become an alias; otherwise what came later under the old key
 touchline.touchpoints-withdrawn    alias: the key belongs to another customer after all
 touchline.erase-requested          erased_at, by: null from outside, else the root that asks for one of its aliases;
-                                   receipt: UUID under which what was removed is counted (or null)
+                                   receipt: UUID under which what was removed is counted (or null); linked_to: an
+                                   erased key whose link may have made the recipient an alias of the root: if it has
+                                   not, only the link is removed
 touchline.rebuild-requested        (partition) fold all customers again
 """
 

@@ -120,6 +120,7 @@ class KeyIdentity:
         label: the key's own label, from its links.
         reported: the label that the key last reported; None: none, or its links do not count.
         touched: other keys whose link has changed.
+        dropped: other keys whose link is gone and was listed as a conflict.
         news: other keys that must be informed.
         changed: whether what `dump` gives has changed.
     """
@@ -133,6 +134,7 @@ class KeyIdentity:
     complete: bool = True
     shared: bool = False
     touched: set[str] = field(default_factory=set, compare=False)
+    dropped: dict[str, Conflict] = field(default_factory=dict, compare=False)
     news: set[str] = field(default_factory=set, compare=False)
     changed: bool = field(default=True, compare=False)
 
@@ -243,6 +245,8 @@ class KeyIdentity:
             self.news.add(other)
 
     def _add(self, other: str, link: Link) -> None:
+        # A link that comes back before the key is settled is still listed as what it was listed as.
+        link.listed = self.dropped.pop(other, None)
         self.links[other] = link
         self.count += 1
         self.changed = True
@@ -255,7 +259,8 @@ class KeyIdentity:
         return True
 
     def _drop(self, other: str) -> None:
-        del self.links[other]
+        if (listed := self.links.pop(other).listed) is not None:
+            self.dropped[other] = listed
         self.count -= 1
         self.changed = True
 

@@ -61,7 +61,8 @@ VALUES ($1, $2, $3, 1, $4, $5, $6, $7::json)
 ON CONFLICT (receipt, key_hash) DO UPDATE SET
     times = erasure_receipts.times + 1,
     asked = erasure_receipts.asked + excluded.asked,
-    done_at = excluded.done_at
+    done_at = excluded.done_at,
+    removed = CASE WHEN erasure_receipts.removed::text = '{}' THEN excluded.removed ELSE erasure_receipts.removed END
 """
 
 
