@@ -29,6 +29,7 @@ ROUTES = [
     "/v1/customers/{customer_id}/explanation",
     "/v1/customers/{customer_id}/summary",
     "/v1/customers",
+    "/v1/customer-summaries",
     "/v1/key-figures",
     "/v1/first-touchpoints",
     "/v1/stage-changes",
