@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from touchline_schemas import placeholders
 from touchline_schemas.identity import keys_of
 from touchline_schemas.placeholders import WORDS, is_placeholder, is_placeholder_email
 from touchline_schemas.touchpoint import PostedTouchpoint
@@ -61,6 +62,18 @@ def test_case_blanks_and_quotes_do_not_make_a_placeholder_an_id(word: str, case,
 @given(st.from_regex(r"[0\-. ]{1,40}", fullmatch=True))
 def test_nothing_but_zeros_is_a_placeholder(value: str) -> None:
     assert is_placeholder(value)
+
+
+@given(
+    st.text("abnuilNUL0123456789_- ", max_size=12)
+    | st.sampled_from(PLACEHOLDERS + IDENTIFIERS)
+    | st.tuples(
+        st.sampled_from(["user", "id", "c"]), st.sampled_from("-_"), st.sampled_from(["null", "NaN", "n1", "7"])
+    ).map("".join)
+)
+def test_the_quick_way_out_for_ordinary_ids_changes_no_verdict(value: str) -> None:
+    if placeholders._ORDINARY(value) is not None:
+        assert is_placeholder(value) is placeholders._is_printed(value)
 
 
 @given(st.uuids(version=4))

@@ -63,6 +63,9 @@ _PREFIXED = re.compile(
 _JOINED = re.compile(
     r"(?:undefined|null|nil|none|nan)(?:[\s\-_.,:;/|+]*(?:undefined|null|nil|none|nan|0+))+", re.IGNORECASE
 ).fullmatch
+# Most ids, and no placeholder but a few words: letters, digits, - and _, with a digit above zero, and an end that no
+# missing value has.
+_ORDINARY = re.compile(r"(?=[^1-9]*[1-9])[A-Za-z0-9][A-Za-z0-9_-]*(?<![dlneDLNE])", re.ASCII).fullmatch
 _AROUND = " \t\r\n\"'`\u00a0\u200b\u200c\u200d\u2060\ufeff\u3000\u201c\u201d\u2018\u2019"
 
 _PAIRS = {"(": ")", "[": "]", "{": "}", "<": ">"}
@@ -88,6 +91,8 @@ _PLAIN_WORDS = frozenset(word for word in map(_plain, WORDS) if re.fullmatch("[a
 @lru_cache(maxsize=16_384)
 def is_placeholder(value: str) -> bool:
     """Whether an identifier's value is a placeholder: a printed null, zeros, or a template that was not filled in."""
+    if _ORDINARY(value) is not None:
+        return value.casefold() in WORDS
     text = value.strip(_AROUND)
     if _is_printed(text):
         return True
