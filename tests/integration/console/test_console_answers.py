@@ -3,6 +3,7 @@
 import csv
 import io
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -160,3 +161,22 @@ def test_every_attempt_of_a_delivery_is_listed(world: ConsoleWorld, look: Look) 
     with look.page(f"/deliveries/{delivery}"):
         assert "Retry" in look.text()
         assert attempts[0]["error"] in look.text()
+
+
+def test_actions_and_deliveries_name_the_person_and_keep_the_id(world: ConsoleWorld, look: Look) -> None:
+    found = world.wait("actions were decided", lambda: world.ask("notifier", "/v1/actions")["items"])
+    ids = [one["customer_id"] for one in found]
+    known = world.ask("engine", "/v1/customer-summaries", id=ids)["items"]
+    named = {one["customer_id"]: one["name"] for one in known if one["name"]}
+    assert named
+    for path in ("/actions", "/plays/win-back"):
+        with look.page(path):
+            shown = {
+                (link.get_attribute("href") or "", link.inner_text(), link.get_attribute("title") or "")
+                for link in look.now.locator("a[href^='/customers/']").all()
+            }
+            for customer_id, name in named.items():
+                links = [one for one in shown if one[0] == f"/customers/{quote(customer_id, safe='')}"]
+                assert all(name in text and customer_id in text + title for _, text, title in links), links
+    with look.page("/plays"):
+        assert "Plays from a file are not switched here" in look.text()

@@ -62,7 +62,7 @@ def test_errors_show_at_their_line_while_typing_and_the_draft_is_simulated_and_p
         check(look)
         # A threshold is changed without writing YAML.
         text.fill(published)
-        page.get_by_label(re.compile("new: count")).fill("3")
+        page.get_by_label(re.compile("New: how often, at least")).fill("3")
         expect(text).to_have_value(published.replace("count: 2", "count: 3"))
         expect(page.get_by_text("new rule to next: page_viewed, 3 times", exact=False)).to_be_visible()
         page.get_by_label("For whom").select_option("refold")
@@ -142,6 +142,9 @@ def test_changes_are_listed_with_their_author_and_exported(look: Look, world: Co
             assert look.now.evaluate("document.documentElement.scrollWidth") <= width
             text = look.text()
             assert "lifecycle/onboarding" in text
+            assert look.now.get_by_role("link", name="lifecycle/onboarding").count() >= 1, (
+                "a target with a title has its page"
+            )
             assert "<b>a</b> =1" in text
             check(look)
     with look.page("/audit?service=notifier&action=sending_paused"):

@@ -61,7 +61,7 @@ def test_a_play_is_checked_while_typing_previewed_published_and_switched(
         check(look)
         # A limit is changed without writing YAML, and the texts for customers follow the draft.
         text.fill(published)
-        page.get_by_label(re.compile("per_play: count")).fill("2")
+        page.get_by_label(re.compile("Per play: at most")).fill("2")
         changed = published.replace("count: 1", "count: 2")
         expect(text).to_have_value(changed)
         expect(page.get_by_text("limits.per_play")).to_be_visible()

@@ -9,6 +9,7 @@ from touchline_console.core import formats
 from touchline_console.core.hours import by_hour
 from touchline_console.core.period import read_period
 from touchline_console.core.sparkline import sparkline
+from touchline_console.entrypoints.http.rendering import amount_tag
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -110,3 +111,26 @@ def test_hours_without_an_event_count_zero() -> None:
     hours = [{"begins": "2026-11-26T12:00:00Z", "accepted": 3}, {"begins": "2026-11-25T13:00:00Z", "accepted": 2}]
     counted = by_hour(hours, "accepted", NOW)
     assert (len(counted), counted[-1], counted[0], sum(counted)) == (24, 3, 2, 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "exact"),
+    [
+        (None, "—", None),
+        (0, "€ 0", None),
+        (12.5, "€ 12.50", None),
+        (5000, "€ 5,000", None),
+        (123456.78, "€ 123,457", "€ 123,456.78"),
+        (-123456.78, "€ -123,457", "€ -123,456.78"),
+        (12_345_678.9, "€ 12.3M", "€ 12,345,678.90"),
+        (20_000_000, "€ 20.0M", "€ 20,000,000.00"),
+    ],
+)
+def test_a_shortened_amount_has_the_exact_one_for_every_reader(
+    value: float | None, shown: str, exact: str | None
+) -> None:
+    text = str(amount_tag(value, "EUR"))
+    if exact is None:
+        assert text == shown
+    else:
+        assert f'title="{exact}">{shown}<span class="visually-hidden"> (exactly {exact})</span>' in text

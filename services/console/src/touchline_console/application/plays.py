@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from touchline_console.application.parts import part, parts
+from touchline_console.application.names import names
+from touchline_console.application.parts import Part, part, parts
 from touchline_console.application.ports import Services
 from touchline_console.application.titles import Titles
 from touchline_console.core import formats, words
@@ -79,6 +80,7 @@ async def play(services: Services, name: str, period: Period) -> dict[str, Any]:
         "charts": charts,
         "measures": measures,
         "titles": titles,
+        "names": await _names(services, found["actions"]),
     }
 
 
@@ -90,7 +92,8 @@ async def actions(services: Services, filters: dict[str, str | None], cursor: st
         lifecycles=services.engine.get("/v1/lifecycles"),
     )
     titles = {one["play"]: one.get("title") for one in found["plays"].items}
-    return {**found, "play_titles": titles, "titles": Titles(found["lifecycles"].items)}
+    people = await _names(services, found["actions"])
+    return {**found, "play_titles": titles, "titles": Titles(found["lifecycles"].items), "names": people}
 
 
 async def action(services: Services, action_id: str) -> dict[str, Any]:
@@ -111,15 +114,17 @@ async def action(services: Services, action_id: str) -> dict[str, Any]:
         "deliveries": deliveries,
         "play_titles": titles,
         "titles": Titles(found["lifecycles"].items),
+        "names": await names(services.engine, [about["customer_id"]]),
     }
 
 
 async def deliveries(services: Services, filters: dict[str, str | None], cursor: str | None) -> dict[str, Any]:
     """A page of deliveries."""
-    return await parts(
+    found = await parts(
         deliveries=services.notifier.get("/v1/deliveries", **filters, limit=PAGE, cursor=cursor),
         endpoints=services.notifier.get("/v1/endpoints"),
     )
+    return {**found, "names": await _names(services, found["deliveries"])}
 
 
 async def delivery(services: Services, delivery_id: str) -> dict[str, Any]:
@@ -131,7 +136,7 @@ async def delivery(services: Services, delivery_id: str) -> dict[str, Any]:
     path = f"/v1/deliveries/{quote(delivery_id, safe='')}"
     about = await services.notifier.get(path)
     found = await parts(attempts=services.notifier.get(f"{path}/attempts"))
-    return {"delivery": about, **found}
+    return {"delivery": about, **found, "names": await names(services.engine, [about["customer_id"]])}
 
 
 async def endpoints(services: Services, days: int, now: datetime) -> dict[str, Any]:
@@ -143,3 +148,8 @@ async def endpoints(services: Services, days: int, now: datetime) -> dict[str, A
     )
     figures = {one["endpoint"]: one for one in found["figures"].items}
     return {**found, "by_endpoint": figures}
+
+
+async def _names(services: Services, listed: Part[Any]) -> dict[str, str]:
+    """Names of the customers of a list's page."""
+    return await names(services.engine, [one["customer_id"] for one in listed.items])

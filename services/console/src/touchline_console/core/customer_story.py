@@ -14,7 +14,7 @@ def touchpoint_text(kind: str, properties: Mapping[str, Any], currency: str) -> 
     for name in _AMOUNTS:
         amount = properties.get(name)
         if isinstance(amount, int | float) and not isinstance(amount, bool):
-            found.append(formats.money(float(amount), currency))
+            found.append(formats.exact_money(float(amount), currency))
             break
     for name, word in (("score", "score"), ("rating", "rating"), ("minutes", "minutes")):
         value = properties.get(name)

@@ -39,6 +39,11 @@ def money(value: float | None, currency: str = "EUR") -> str:
     return f"{symbol} {value:,.0f}" if abs(value) >= 1000 or value == 0 else f"{symbol} {value:,.2f}"
 
 
+def exact_money(value: float, currency: str = "EUR") -> str:
+    """An amount to the cent: "€ 1,234,567.89"."""
+    return f"{_SYMBOLS.get(currency, currency)} {value:,.2f}"
+
+
 def percent(share: float | None) -> str:
     """0.614 → "61 %"; below 10 % with one decimal."""
     if share is None:

@@ -1,5 +1,6 @@
 """Who changed what in the services: their audit logs in one list, newest first."""
 
+import asyncio
 from typing import Any
 
 from touchline_console.application.parts import Part, parts
@@ -14,14 +15,34 @@ _AT_ONCE = 500
 async def audit(services: Services, chosen: str, filters: dict[str, str | None], cursor: str | None) -> dict[str, Any]:
     """A page of the logs: the newest entries of both, or a page of one service's."""
     asked = {name: getattr(services, name) for name, _ in SERVICES if chosen in ("", name)}
-    found = await parts(
-        **{name: service.get("/v1/audit", limit=50, cursor=cursor, **filters) for name, service in asked.items()}
+    found, titles = await asyncio.gather(
+        parts(**{name: one.get("/v1/audit", limit=50, cursor=cursor, **filters) for name, one in asked.items()}),
+        _titles(services),
     )
-    entries = [entry | {"service": dict(SERVICES)[name]} for name, part in found.items() for entry in part.items]
+    entries = [
+        entry | {"service": dict(SERVICES)[name], "about": titles.get(entry["target"])}
+        for name, part in found.items()
+        for entry in part.items
+    ]
     entries.sort(key=lambda entry: entry["at"], reverse=True)
     single: Part[Any] | None = found.get(chosen)
     missing = [part.missing for part in found.values() if not part.ok]
     return {"entries": entries, "missing": missing, "next": single.get("next") if single is not None else None}
+
+
+async def _titles(services: Services) -> dict[str, str]:
+    """Target of an entry → title: of plays, lifecycles and audiences, as far as they are known."""
+    found = await parts(
+        play=services.notifier.get("/v1/plays"),
+        lifecycle=services.engine.get("/v1/lifecycles"),
+        audience=services.engine.get("/v1/audiences", limit=_AT_ONCE),
+    )
+    return {
+        f"{kind}/{one['play' if kind == 'play' else 'name']}": one["title"]
+        for kind, part in found.items()
+        for one in part.items
+        if one.get("title")
+    }
 
 
 async def exported(services: Services, chosen: str, filters: dict[str, str | None]) -> list[list[Any]]:

@@ -69,6 +69,16 @@ def time_tag(context: Context, text: str | None, kind: str = "minute") -> Markup
     return Markup(tag).format(iso, f"{moment:%d %b %Y %H:%M}" if kind == "ago" else kind, shown)  # noqa: S704
 
 
+def amount_tag(value: float | None, currency: str) -> str:
+    """An amount; where it is shortened, with the exact one as a tooltip and for screen readers."""
+    shown = formats.money(value, currency)
+    if value is None or (abs(value) < _SHORTENED and round(value, 2) == round(value)) or abs(value) < 1000:
+        return shown
+    exact = formats.exact_money(value, currency)
+    tag = '<data class="amount" value="{}" title="{}">{}<span class="visually-hidden"> (exactly {})</span></data>'
+    return Markup(tag).format(f"{value:.2f}", exact, shown, exact)  # noqa: S704
+
+
 def _stage_options(lifecycles: list[dict[str, Any]], chosen: str) -> list[tuple[str, str]]:
     """The stages to choose from: those of the chosen lifecycle, else of all of them."""
     options: dict[str, str] = {}
@@ -77,6 +87,10 @@ def _stage_options(lifecycles: list[dict[str, Any]], chosen: str) -> list[tuple[
             for stage in (*one["stages"], *one["off_path"]):
                 options.setdefault(stage["name"], stage["title"])
     return list(options.items())
+
+
+_SHORTENED = 1e7
+"""From here on `formats.money` writes no whole number."""
 
 
 def _environment(static: Callable[[str], str], currency: str) -> Environment:
@@ -93,7 +107,7 @@ def _environment(static: Callable[[str], str], currency: str) -> Environment:
         "percent": formats.percent,
         "duration": formats.duration,
         "titled": formats.title,
-        "money": lambda value: formats.money(value, currency),
+        "money": lambda value: amount_tag(value, currency),
         "when": time_tag,
         "json_block": embedded_json,
         "reason": words.reason,
@@ -106,7 +120,7 @@ def _environment(static: Callable[[str], str], currency: str) -> Environment:
         "pairs": words.pairs,
         "month": formats.month,
         "pair": lambda value: (value, value),
-        "zip_heads": lambda names, titles: [(titles.lifecycle(name), "") for name in names],
+        "zip_heads": lambda names, titles: [(titles.lifecycle(name), "wrap") for name in names],
         "zip_titles": lambda names, titles: [(name, titles.lifecycle(name)) for name in names],
     }
     environment.globals |= {

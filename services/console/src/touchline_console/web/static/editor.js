@@ -36,6 +36,10 @@
 
   /* ---- Thresholds and durations as fields: each changes its value in the text ---- */
   const VALUE = new RegExp(`\\b(${fields.dataset.thresholds})(\\s*:\\s*)(["']?)(-?[0-9][0-9A-Za-z.%]*)\\3`, "g");
+  const WORDS = {
+    within: "within the last", "stall after": "stalls after", "lapse after": "lapses after",
+    delay: "waits for", max_age: "not later than", cool_down: "once in", hold_out: "held out to compare",
+  };
   const found = () => {
     const values = [];
     // A lifecycle's values are named by their stage, a play's by the limit or condition that their line begins with.
@@ -47,7 +51,9 @@
       const body = line.split(/\s#/)[0];
       for (const match of body.matchAll(VALUE)) {
         const kind = /\blapse\b/.test(body) && match[1] === "after" ? "lapse after" : /\bstall\b/.test(body) && match[1] === "after" ? "stall after" : match[1];
-        values.push({ line: index, at: match.index + match[1].length + match[2].length + match[3].length, value: match[4], label: place && place !== kind ? `${place}: ${kind}` : kind });
+        const words = kind === "count" ? (staged ? "how often, at least" : /^per_/.test(place) ? "at most" : "how often") : WORDS[kind] || kind;
+        const titled = place.charAt(0).toUpperCase() + place.slice(1).replace(/[-_]/g, " ");
+        values.push({ line: index, at: match.index + match[1].length + match[2].length + match[3].length, value: match[4], label: place && place !== kind ? `${titled}: ${words}` : words });
       }
     });
     return values;
