@@ -28,6 +28,7 @@ PAGES = (
     "/lifecycles/many?view=time",
     "/plays",
     "/plays/win-back",
+    "/plays/welcome",
     "/actions",
     "/deliveries",
     "/endpoints",

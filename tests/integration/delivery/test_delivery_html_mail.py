@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from touchline_devstack.receivers import CaughtMail, MailCatcher
-from touchline_notifier.core.decisions.customer_history import Action
+from touchline_notifier.core.decisions.action import Action
 from touchline_notifier.core.plays.rendering import Rendered, Templates
 
 from tests.support.notifier.builders import NOON, a_play, a_stall

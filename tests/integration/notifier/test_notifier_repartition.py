@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.stack
 
 CUSTOMERS = [f"c-{number}" for number in range(12)]
-FILED = {"actions", "deliveries", "outbox", "positions"}
+FILED = {"actions", "deliveries", "outbox", "positions", "sequence_runs"}
 
 
 async def create_topics_again(world: World, partitions: int) -> None:

@@ -46,6 +46,27 @@ when: {fact: customer-stalled, lifecycle: service-cycle, stage: [nurture, acquis
 action: {channel: webhook, endpoint: crm, subject: "Call {{ customer_id }}", body: "Call them"}
 hold_out: 20%
 """
+WELCOME = """
+play: welcome
+title: Welcome <i>new</i> customers
+when: {fact: stage-changed, lifecycle: service-cycle, move: enter}
+exit: false
+steps:
+  - title: The <b>first</b> order, averylongwordthatdoesnotendforaverylongtimeindeedandthengoeson
+    wait_until: {touchpoint: purchased, within: 1d}
+  - wait_until: {touchpoint: purchased, within: 60d}
+  - branch:
+      on: happened
+      then:
+        - wait: 300d
+        - branch:
+            on: {profile: {traits.plan: pro}}
+            then: [{send: {channel: webhook, endpoint: crm, subject: "Thank {{ customer_id }}"}}]
+      else:
+        - wait: 300d
+        - send: {channel: webhook, endpoint: crm, subject: "Call <b>{{ customer_id }}</b>"}
+limits: {max_age: 365d}
+"""
 
 
 class ConsoleWorld:
@@ -69,6 +90,7 @@ class ConsoleWorld:
         (folder / "lifecycles/many.yaml").write_text(MANY)
         (folder / "plays").mkdir()
         (folder / "plays/win-back.yaml").write_text(PLAY)
+        (folder / "plays/welcome.yaml").write_text(WELCOME)
         (folder / "endpoints.yaml").write_text(
             'endpoints: [{name: crm, url: "http://127.0.0.1:9/hook", secret: {env: TEST_CRM_SECRET}}]'
         )

@@ -47,6 +47,11 @@ def action_id(play: str, fact: str | UUID) -> UUID:
     return uuid5(ACTION_NAMESPACE, _joined(play, fact))
 
 
+def step_action_id(run: str | UUID, step: str) -> UUID:
+    """The id of the action of a sequence's step: UUIDv5 of (run id, step), so that a run does each step once."""
+    return uuid5(ACTION_NAMESPACE, _joined(run, step))
+
+
 def idempotent_touchpoint_id(source: str, idempotency_key: str, index: int) -> UUID:
     """The id of a touchpoint posted without one, under an ``Idempotency-Key`` header: UUIDv5 of it and the index."""
     return uuid5(TOUCHPOINT_NAMESPACE, _joined(source, idempotency_key, index))

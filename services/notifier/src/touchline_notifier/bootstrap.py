@@ -45,6 +45,7 @@ from touchline_notifier.adapters.postgres.plays.testing import PostgresTestLog
 from touchline_notifier.adapters.postgres.reads.insights import PostgresInsights
 from touchline_notifier.adapters.postgres.reads.queries import PostgresQueries
 from touchline_notifier.adapters.postgres.reads.sampled_metrics import SampledMetrics
+from touchline_notifier.adapters.postgres.reads.sequences import PostgresSequences
 from touchline_notifier.adapters.postgres.retention import PostgresFinishedRows
 from touchline_notifier.adapters.postgres.suppressions import PostgresConsent, PostgresSuppressions
 from touchline_notifier.adapters.postgres.unsubscribe import PostgresSubscriptionStore, link_keys
@@ -339,6 +340,7 @@ def _api(built: Base) -> Api:
         tests=TestingRoutes(built.live, checker, tester, settings.partitions),
         settings=settings,
         insights=PostgresInsights(built.pool, built.hashes, topics),
+        sequences=PostgresSequences(built.pool),
         audit=PostgresAuditLog(built.pool),
         suppressions=PostgresSuppressions(built.pool, built.hashes),
         consent=PostgresConsent(built.pool, built.hashes, settings.partitions),

@@ -73,10 +73,16 @@ ACTIONS_WAITING = Sampled(
 )
 ACTIONS_OVERDUE_SECONDS = Sampled(
     "touchline_notifier_actions_overdue_seconds",
-    "How long ago the first waiting action should have been decided again; those that wait for the sending switch "
-    "apart.",
+    "How long ago the first waiting action should have been decided again, or the first run of a sequence looked at; "
+    "those that wait for the sending switch apart.",
     "Rising: the partitions are not read to their ends (touchline_notifier_lag_records); actions wait for that.",
     across="max",
+)
+SEQUENCE_RUNS = Sampled(
+    "touchline_notifier_sequence_runs",
+    "Runs of sequences that go on, of owned partitions, by play.",
+    "Falling to 0: no facts come that begin runs, or the play is off. /v1/plays/{play}/steps says where they are.",
+    ("play",),
 )
 BATCH_SECONDS = Histogram(
     "touchline_notifier_batch_seconds",
@@ -154,6 +160,7 @@ DECISION_METRICS = (
     OUTBOX_AGE_SECONDS,
     ACTIONS_WAITING,
     ACTIONS_OVERDUE_SECONDS,
+    SEQUENCE_RUNS,
     BATCH_SECONDS,
     DELIVERY_ATTEMPTS,
     DELIVERY_SECONDS,

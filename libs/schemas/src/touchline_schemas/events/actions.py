@@ -13,7 +13,8 @@ class Action(BaseModel):
     """One decision of a play for one customer.
 
     ``touchline.action-decided`` carries outcome decided, held, held_out or cancelled; ``touchline.action-delivered``
-    carries sent; ``touchline.action-failed`` carries failed. ``action_id`` is UUIDv5 of (play, fact_id).
+    carries sent; ``touchline.action-failed`` carries failed. ``action_id`` is UUIDv5 of (play, fact_id), and of a
+    sequence's step of (run_id, step).
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -30,3 +31,5 @@ class Action(BaseModel):
     decided_at: UtcTime
     endpoint: str | None = None
     sequence: int | None = Field(default=None, description="1, 2, 3… over the events of this action")
+    run_id: str | None = Field(default=None, description="of a sequence's step: the customer's run of the sequence")
+    step: str | None = Field(default=None, description="of a sequence: which step, such as 1 or 3.then.2")

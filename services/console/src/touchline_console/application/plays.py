@@ -12,6 +12,7 @@ from touchline_console.application.titles import Titles
 from touchline_console.core import formats, words
 from touchline_console.core.charts import statistics
 from touchline_console.core.period import Period, wire
+from touchline_console.core.sequence_steps import tree
 
 PAGE = 50
 
@@ -41,6 +42,7 @@ async def play(services: Services, name: str, period: Period) -> dict[str, Any]:
     found = await parts(
         figures=services.notifier.get(f"{path}/figures", **period.parameters()),
         results=services.notifier.get(f"{path}/results", since=period.parameters()["since"]),
+        sequence=services.notifier.get(f"{path}/steps", since=period.parameters()["since"]),
         actions=services.notifier.get("/v1/actions", play=name, limit=15),
         lifecycles=services.engine.get("/v1/lifecycles"),
     )
@@ -79,6 +81,7 @@ async def play(services: Services, name: str, period: Period) -> dict[str, Any]:
         "mails": mails,
         "charts": charts,
         "measures": measures,
+        "steps": tree(found["sequence"].get("steps") or []),
         "titles": titles,
         "names": await _names(services, found["actions"]),
     }

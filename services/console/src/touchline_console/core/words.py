@@ -91,6 +91,7 @@ REASONS = {
     "sending_off": "sending is switched off",
     "moved_on": "the customer moved on first",
     "stalled_again": "the customer stalled again",
+    "converted": "the customer reached the goal first",
     "not_concerned": "the play's conditions no longer hold",
     "play_gone": "the play no longer runs",
     "merged": "the customer was merged into another",
@@ -101,6 +102,16 @@ REASONS = {
 """The notifier's codes of reasons."""
 _WITH_DETAILS = ("quiet_hours", "not_a_business_day", "no_address", "template", "delivery_failed")
 """Codes whose text says more than the code."""
+
+
+STEP_RESULTS = {
+    "sent": "sent",
+    "failed": "not delivered",
+    "waited": "went on",
+    "happened": "did it",
+    "timed_out": "did not",
+}
+"""How people left a step of a sequence; other results are codes of reasons."""
 
 
 class StageTitles(Protocol):
@@ -131,6 +142,16 @@ def reason(text: str) -> str:
     if known is None:
         return _INSTANT.sub(_readable, text).replace("_", " ")
     return f"{known}: {rest.replace('_', ' ')}" if rest and code in _WITH_DETAILS else known
+
+
+def step_result(result: str) -> str:
+    """How people left a step: "timed_out" → "did not"."""
+    return STEP_RESULTS.get(result) or reason(result)
+
+
+def run_end(code: str) -> str:
+    """Why a run of a sequence is over: "completed" → "came to the end"."""
+    return "came to the end" if code == "completed" else reason(code)
 
 
 def outcome(name: str) -> str:

@@ -88,6 +88,27 @@ class Queries(Protocol):
         """endpoint → its state, and how much waits for it."""
 
 
+class SequenceReads(Protocol):
+    """Reads of sequences."""
+
+    async def steps(self, play: str, digest: bytes, since: datetime | None) -> dict[str, Any]:
+        """``steps``: step → how many came, are there, and left how; ``ended`` and ``earlier``: runs by how they ended,
+        of the definition and of earlier ones.
+        """
+
+    async def runs(
+        self,
+        play: str,
+        *,
+        customer_id: str | None = None,
+        step: str | None = None,
+        running: bool | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> Page:
+        """A play's runs, the newest first. Raises ``BadCursorError``."""
+
+
 class Operations(Protocol):
     """What an operator does. Every change is recorded in the audit log, in the same transaction."""
 

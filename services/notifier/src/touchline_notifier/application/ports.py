@@ -11,7 +11,8 @@ from typing import NamedTuple, Protocol
 from touchline_schemas.events.facts import CustomerErased, CustomerMerged
 
 from touchline_notifier.application.plays.ports import PublishedPlays
-from touchline_notifier.core.decisions.customer_history import Action, Counted, CustomerHistory
+from touchline_notifier.core.decisions.action import Action
+from touchline_notifier.core.decisions.customer_history import Counted, CustomerHistory
 from touchline_notifier.core.decisions.outbox_records import Outgoing
 from touchline_notifier.core.decisions.stage_events import Fact
 from touchline_notifier.core.delivery.channel import Attempt, Delivery
@@ -20,6 +21,8 @@ from touchline_notifier.core.delivery.subscriptions import Planned
 from touchline_notifier.core.limits.pre_send import Asked, Verdict
 from touchline_notifier.core.profiles.address_suppressions import AddressSuppressions
 from touchline_notifier.core.profiles.profile import Profile, Suppression
+from touchline_notifier.core.sequences.definition import Definition
+from touchline_notifier.core.sequences.run import Hit, Run
 
 
 @dataclass(slots=True)
@@ -183,6 +186,27 @@ class ActionRepository(Protocol):
         """Partition → up to which instant everything published was read and decided on."""
 
 
+class ListeningRun(NamedTuple):
+    """A run that goes on, and what it waits for."""
+
+    run_id: str
+    customer_id: str
+    definition: Definition
+
+
+class RunRepository(Protocol):
+    """Runs of sequences. A customer's are read with their history."""
+
+    async def save(self, runs: Iterable[Run], partition: int) -> None:
+        """Write runs that changed."""
+
+    async def listening(self, customer_ids: Iterable[str]) -> list[ListeningRun]:
+        """The runs of customers that go on."""
+
+    async def note(self, hits: Collection[tuple[str, Hit]], now: datetime) -> None:
+        """Add touchpoints that runs wait for, by run id, and have the runs looked at."""
+
+
 class Transaction(Protocol):
     """One database transaction: everything in it is committed, or nothing."""
 
@@ -193,6 +217,10 @@ class Transaction(Protocol):
     @property
     def actions(self) -> ActionRepository:
         """Actions and histories."""
+
+    @property
+    def runs(self) -> RunRepository:
+        """Runs of sequences."""
 
     @property
     def plays(self) -> PublishedPlays:

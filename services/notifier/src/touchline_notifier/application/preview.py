@@ -7,6 +7,7 @@ from touchline_notifier.application.deciding.decide import DecisionContext
 from touchline_notifier.application.ports import Transaction
 from touchline_notifier.core.decisions.customer_history import CustomerHistory
 from touchline_notifier.core.plays.preview import Previewed, RecordedFact, preview
+from touchline_notifier.core.sequences.program import longest_way
 
 
 async def preview_recorded(
@@ -26,7 +27,7 @@ def decide_recorded(
     """Everything the plays would do for these customers."""
     decider = context.decider
     # What waits is followed for as long as any play waits.
-    longest = max((play.max_age for play in decider.plays.values()), default=timedelta(0))
+    longest = max((play.max_age + longest_way(play.steps) for play in decider.plays.values()), default=timedelta(0))
     until = max((recorded.at for recorded in found), default=datetime.now(UTC)) + longest
     return preview(decider, found, histories, until=until, to_customers=context.to_customers)
 
@@ -49,5 +50,6 @@ async def load_recorded(
     for history in histories.values():
         history.positions.clear()
         history.waiting.clear()
+        history.runs.clear()
         history.counted = [counted for counted in history.counted if counted.at < start]
     return found, histories

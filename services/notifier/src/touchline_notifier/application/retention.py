@@ -21,6 +21,13 @@ class FinishedRows(Protocol):
             Unavailable: PostgreSQL is away.
         """
 
+    async def delete_runs(self, before: datetime, at_most: int) -> int:
+        """Delete runs of sequences that ended before an instant.
+
+        Raises:
+            Unavailable: PostgreSQL is away.
+        """
+
     async def delete_actions(self, before: datetime, at_most: int) -> int:
         """Delete actions that were last decided before an instant, and wait for nothing, with their deliveries.
 
@@ -59,3 +66,4 @@ class Retention:
         if self._actions_days is not None:
             before_action = actions_kept_from(now, self._actions_days, self._plays.values())
             await delete_in_pieces("actions", lambda: self._rows.delete_actions(before_action, AT_ONCE), stopping)
+            await delete_in_pieces("sequence_runs", lambda: self._rows.delete_runs(before_action, AT_ONCE), stopping)

@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from touchline_notifier.core.decisions.customer_history import CustomerHistory
-from touchline_notifier.core.decisions.decide import Decided, Decider, matches
+from touchline_notifier.core.decisions.decide import Decider
+from touchline_notifier.core.decisions.decided import Decided
+from touchline_notifier.core.decisions.matching import matches
 from touchline_notifier.core.decisions.stage_events import Fact, LifecyclePosition
 from touchline_notifier.core.limits.hold_out import is_held_out
 from touchline_notifier.core.limits.limits import Circumstances

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from touchline_notifier.core.decisions.customer_history import ActedStall, Action, Counted, CustomerHistory
+from touchline_notifier.core.decisions.action import Action
+from touchline_notifier.core.decisions.customer_history import ActedStall, Counted, CustomerHistory
 from touchline_notifier.core.decisions.decide import precedence
 from touchline_notifier.core.delivery.conclusion import Cancelled, Expired
 from touchline_notifier.core.limits.limits import Circumstances, hindrances

@@ -54,3 +54,15 @@ def test_a_wrong_text_is_refused_with_its_lines() -> None:
     with pytest.raises(FaultyDocumentError) as refused:
         play_of(TEXT.replace("customer-stalled", "never"), "draft.yaml")
     assert [(fault.line, fault.path) for fault in refused.value.faults] == [(3, "when.fact")]
+
+
+def test_a_sequence_differs_step_by_step() -> None:
+    text = TEXT.replace("action: {", "steps:\n  - send: {") + (
+        "  - wait: 3d\n  - wait_until: {touchpoint: purchased, within: 5d}\n"
+        "  - branch: {on: happened, then: [{send: {channel: webhook, endpoint: crm, body: Thanks}}]}\n"
+    )
+    after = text.replace("wait: 3d", "wait: 2d").replace("body: Thanks", "body: Many thanks")
+    found = {one.where: one.text for one in differences(play_of(text), play_of(after))}
+    assert found == {"steps.2.wait": "3d → 2d", "steps.4.branch.then.1.send.body": "Thanks → Many thanks"}
+    whole = {one.where for one in differences(play_of(TEXT), play_of(text))}
+    assert {"action.body", "steps.1.send.body", "steps.2.wait"} <= whole

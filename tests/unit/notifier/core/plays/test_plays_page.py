@@ -8,7 +8,7 @@ from typing import Any, get_args
 import jsonschema
 import pytest
 from touchline_notifier.adapters.files.play_files import shipped_plays
-from touchline_notifier.core.decisions.customer_history import Action
+from touchline_notifier.core.decisions.action import Action
 from touchline_notifier.core.decisions.hold_reasons import (
     CancelCode,
     FailCode,
@@ -18,7 +18,8 @@ from touchline_notifier.core.decisions.hold_reasons import (
 )
 from touchline_notifier.core.plays.built_in_lifecycles import BUILT_IN
 from touchline_notifier.core.plays.parse import check_lifecycles, read_plays
-from touchline_notifier.core.plays.play import Limits, Utm, json_schema
+from touchline_notifier.core.plays.parts import Utm
+from touchline_notifier.core.plays.play import Limits, json_schema
 from touchline_notifier.core.plays.rendering import Templates
 from touchline_runtime.yaml.text import read_document
 

@@ -16,6 +16,24 @@ play: p
 when: {fact: customer-stalled}
 action: {channel: email, subject: Hello, html: "{% extends 'brand.html' %}"}
 """
+SEQUENCE = """\
+play: p
+when: {fact: customer-stalled}
+exit: false
+steps:
+  - wait_until: {touchpoint: purchased, within: 1d}
+  - branch:
+      on: happened
+      else: [{send: {channel: email, subject: Hello, html: "{% extends 'brand.html' %}"}}]
+"""
+
+
+def test_the_messages_of_a_sequence_take_templates_too() -> None:
+    bundled = bundle(SEQUENCE, {"brand.html": "<p>Alder</p>", "other.html": "not named"})
+    assert read_document(bundled.text).value["templates"] == {"brand.html": "<p>Alder</p>"}
+    assert read_plays([("f", bundled.text)]).faults == []
+
+
 sources = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"], include_characters="\n\t"), max_size=60)
 
 

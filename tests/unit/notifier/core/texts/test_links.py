@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pydantic_core import Url, ValidationError
-from touchline_notifier.core.decisions.customer_history import Action
+from touchline_notifier.core.decisions.action import Action
 from touchline_notifier.core.plays.rendering import Rendered, Templates
 from touchline_notifier.core.texts.links import change_html, change_text, with_parameters
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from touchline_notifier.core.decisions.customer_history import Action
+from touchline_notifier.core.decisions.action import Action
 from touchline_notifier.core.plays.parse import ParsedPlays, read_plays
 from touchline_notifier.core.plays.rendering import Rendered, RenderingError, Templates
 

@@ -111,6 +111,8 @@ def _environment(static: Callable[[str], str], currency: str) -> Environment:
         "when": time_tag,
         "json_block": embedded_json,
         "reason": words.reason,
+        "step_result": words.step_result,
+        "run_end": words.run_end,
         "points": words.points,
         "pretty": pretty,
         "play_options": lambda items: [(name, title or formats.title(name)) for name, title in items],

@@ -6,21 +6,26 @@ from typing import Any
 
 import asyncpg
 import orjson
+from touchline_schemas.ids import step_action_id
 
 from touchline_notifier.adapters.postgres import decision_statements as sql
 from touchline_notifier.adapters.postgres.customers import Customers
 from touchline_notifier.adapters.postgres.outbox import Connection
+from touchline_notifier.adapters.postgres.sequences import statements as sequences
+from touchline_notifier.adapters.postgres.sequences.runs import Runs
 from touchline_notifier.application.ports import Effect, OtherAction, WatchedAction
-from touchline_notifier.core.decisions.customer_history import ActedStall, Action, Counted, CustomerHistory
+from touchline_notifier.core.decisions.action import Action, StepOf
+from touchline_notifier.core.decisions.customer_history import ActedStall, Counted, CustomerHistory
 from touchline_notifier.core.decisions.stage_events import Fact, LifecyclePosition
 
 
 class Actions:
     """Implements :class:`~touchline_notifier.application.ports.ActionRepository` on one connection."""
 
-    def __init__(self, connection: Connection, customers: Customers) -> None:
+    def __init__(self, connection: Connection, customers: Customers, runs: Runs) -> None:
         self._connection = connection
         self._customers = customers
+        self._runs = runs
 
     async def sending_is_off(self) -> bool:
         return await self._connection.fetchval(sql.SENDING_OFF) is not None
@@ -64,12 +69,37 @@ class Actions:
     async def _add_actions(
         self, found: Mapping[str, CustomerHistory], ids: Sequence[str], now: datetime, since: datetime
     ) -> None:
+        runs = await self._runs.running(ids)
         for row in await self._connection.fetch(sql.COUNTED, ids, since):
             found[row["customer_id"]].counted.append(_counted(row, now))
-        for row in await self._connection.fetch(sql.WAITING, ids):
-            found[row["customer_id"]].waiting.append(_action(row))
+        for action in await self._actions(await self._connection.fetch(sql.WAITING, ids)):
+            found[action.customer_id].waiting.append(action)
+        for run in runs:
+            found[run.customer_id].runs.append(run)
+        await self._add_messages(found)
         for row in await self._connection.fetch(sql.ASSIGNMENTS, ids):
             found[row["customer_id"]].assignments[row["play"]] = row["held_out"]
+
+    async def _add_messages(self, found: Mapping[str, CustomerHistory]) -> None:
+        """The actions of the steps that runs are at."""
+        runs = {
+            str(step_action_id(run.run_id, run.step)): run
+            for history in found.values()
+            for run in history.running
+            if run.node.step.send is not None
+        }
+        if not runs:
+            return
+        waiting = {action.action_id: action for history in found.values() for action in history.waiting}
+        rows = await self._connection.fetch(sql.ACTIONS_TO_SEND, list(runs))
+        for row, action in zip(rows, await self._actions(rows), strict=True):
+            run = runs[action.action_id]
+            # One object, so that a decision about it is seen by both.
+            run.action, run.concluded_at = waiting.get(action.action_id, action), row["finished_at"]
+
+    async def _actions(self, rows: Sequence[asyncpg.Record]) -> list[Action]:
+        steps = await self._runs.steps(rows)
+        return [_action(row, steps.get(row["action_id"])) for row in rows]
 
     async def due(
         self, partition: int, now: datetime, at_most: int, *, sending: bool, leave_out: Collection[str] = ()
@@ -85,7 +115,7 @@ class Actions:
         return [row["partition"] for row in rows]
 
     async def retrying(self, customer_ids: Sequence[str]) -> list[Action]:
-        return [_action(row) for row in await self._connection.fetch(sql.RETRYING, list(customer_ids))]
+        return await self._actions(await self._connection.fetch(sql.RETRYING, list(customer_ids)))
 
     async def cancel_deliveries(self, action_ids: Sequence[str], now: datetime) -> None:
         await self._connection.execute(sql.CANCEL_DELIVERIES, list(action_ids), now)
@@ -114,29 +144,36 @@ class Actions:
         if recovered:
             rows = [(fact.customer_id, fact.lifecycle, fact.at) for fact in recovered]
             await self._connection.execute(sql.RECOVERED, *_columns(rows))
+            await self._connection.execute(sequences.RECOVERED, *_columns(rows))
 
     async def watched(self, customer_ids: Iterable[str], since: datetime) -> list[WatchedAction]:
-        rows = await self._connection.fetch(sql.OBSERVED, list(customer_ids), since)
+        ids = list(customer_ids)
+        rows = await self._connection.fetch(sql.OBSERVED, ids, since)
+        rows += await self._connection.fetch(sequences.OBSERVED, ids, since)
         return [WatchedAction(row["action_id"], row["customer_id"], row["play"], row["decided_at"]) for row in rows]
 
     async def record_effects(self, effects: Sequence[Effect]) -> None:
         if effects:
             await self._connection.execute(sql.SAVE_OBSERVED, *_columns(effects))
+            await self._connection.execute(sequences.SAVE_OBSERVED, *_columns(effects))
 
     async def cancel_removed_plays(self, partitions: Sequence[int], plays: Sequence[str], now: datetime) -> None:
         await self._connection.execute(sql.PLAYS_GONE, list(partitions), list(plays), now)
+        await self._connection.execute(sequences.PLAYS_GONE, list(partitions), list(plays), now)
 
     async def lock_customers(self, customer_ids: Iterable[str]) -> None:
         await self._connection.execute(sql.LOCK_CUSTOMERS, sorted(set(customer_ids)))
 
     async def to_send(self, action_ids: Sequence[str]) -> list[tuple[Action, int]]:
         rows = await self._connection.fetch(sql.ACTIONS_TO_SEND, list(action_ids))
-        return [(_action(row), int(row["partition"])) for row in rows]
+        partitions = [int(row["partition"]) for row in rows]
+        return list(zip(await self._actions(rows), partitions, strict=True))
 
     async def others(self, customer_ids: Iterable[str], now: datetime, since: datetime) -> list[OtherAction]:
         rows = await self._connection.fetch(sql.COUNTED, list(customer_ids), since)
         return [
-            OtherAction(_action(row), _counted(row, now), row["outcome"] == "sent", row["under_way"]) for row in rows
+            OtherAction(action, _counted(row, now), row["outcome"] == "sent", row["under_way"])
+            for row, action in zip(rows, await self._actions(rows), strict=True)
         ]
 
     async def read_through(self, stream: str) -> dict[int, datetime | None]:
@@ -154,19 +191,20 @@ def _counted(row: asyncpg.Record, now: datetime) -> Counted:
     return Counted(at, row["channel"], row["play"], row["contact"])
 
 
-def _action(row: asyncpg.Record) -> Action:
+def _action(row: asyncpg.Record, step: StepOf | None) -> Action:
     """The action in a row with at least the columns ``decision_statements.ACTION_FIELDS``."""
     fields = {name: row[name] for name in sql.ACTION_FIELDS}
     fields["action_id"] = str(fields["action_id"])
     fields["fact"] = Fact.from_row(orjson.loads(fields["fact"]))
-    return Action(**fields)
+    return Action(**fields, step=step)
 
 
 def _row(action: Action, partition: int) -> tuple[Any, ...]:
-    fact = action.fact
+    fact, step = action.fact, action.step
     return (
         action.action_id, partition, action.play, fact.id, fact.type, orjson.dumps(fact.to_row()).decode(),
         action.customer_id, fact.lifecycle, fact.stage, action.channel, action.endpoint, action.priority,
         action.outcome, action.reason_code, action.reason, action.counts, fact.at, action.decide_at,
         action.decided_at, action.events, action.contact, action.held_out, action.play_version,
+        None if step is None else step.run_id, None if step is None else step.name, None if step is None else step.at,
     )  # fmt: skip

@@ -12,6 +12,7 @@ from touchline_schemas.partitions import partition_of
 
 from touchline_notifier.adapters.postgres import decision_statements as sql
 from touchline_notifier.adapters.postgres.outbox import Connection
+from touchline_notifier.adapters.postgres.sequences.runs import Runs
 from touchline_notifier.core.profiles.address_hashes import Hashes
 from touchline_notifier.core.profiles.address_suppressions import AddressSuppressions
 from touchline_notifier.core.profiles.profile import Profile, Suppression
@@ -20,8 +21,9 @@ from touchline_notifier.core.profiles.profile import Profile, Suppression
 class Customers:
     """Implements :class:`~touchline_notifier.application.ports.CustomerRepository` on one connection."""
 
-    def __init__(self, connection: Connection, hashes: Hashes, partitions: int) -> None:
+    def __init__(self, connection: Connection, hashes: Hashes, partitions: int, runs: Runs | None = None) -> None:
         self._connection = connection
+        self._runs = runs or Runs(connection)
         self._hashes = hashes
         self._partitions = partitions
 
@@ -95,6 +97,7 @@ class Customers:
         # What the old key was sent counts against the caps of the customer.
         await execute(sql.MERGE_ACTIONS, old, into, partitions)
         await execute(sql.MERGE_DELIVERIES, old, into, partitions)
+        await self._runs.merge(old, into, partitions, now)
         await execute(sql.MERGE_ASSIGNMENTS, old, into)
         await execute(sql.FORGET_ASSIGNMENTS, old)
 
@@ -104,6 +107,7 @@ class Customers:
         keys = [erasure.customer_id, *(row["old_key"] for row in rows)]
         await execute(sql.FORGET_DELIVERIES, keys)
         await execute(sql.FORGET_ACTIONS, keys)
+        await self._runs.forget(keys)
         await execute(sql.FORGET_STANDING, keys)
         await execute(sql.FORGET_ASSIGNMENTS, keys)
         await execute(sql.FORGET_PROFILE, keys)

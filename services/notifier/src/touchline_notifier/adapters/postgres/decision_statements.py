@@ -135,7 +135,7 @@ ACTION_FIELDS = (
 COUNTED = """
 -- What frequency caps count: what was delivered after $2, and what is decided and not delivered yet.
 SELECT action_id, play, fact, customer_id, channel, endpoint, priority, outcome, reason_code, reason, decide_at,
-       decided_at, counts, contact, held_out, events,
+       decided_at, counts, contact, held_out, events, run_id, step, step_at,
        coalesce(finished_at, decided_at) AS delivered_at,
        EXISTS (
            SELECT FROM deliveries AS delivery
@@ -149,7 +149,7 @@ WHERE customer_id = ANY($1)
 
 WAITING = """
 SELECT action_id, play, fact, customer_id, channel, endpoint, priority, outcome, reason_code, reason, decide_at,
-       decided_at, counts, contact, held_out, events
+       decided_at, counts, contact, held_out, events, run_id, step, step_at
 FROM actions
 WHERE customer_id = ANY($1) AND decide_at IS NOT NULL
 FOR UPDATE
@@ -157,7 +157,7 @@ FOR UPDATE
 
 ACTIONS_TO_SEND = """
 SELECT action_id, partition, play, fact, customer_id, channel, endpoint, priority, outcome, reason_code, reason,
-       decide_at, decided_at, counts, contact, held_out, events
+       decide_at, decided_at, counts, contact, held_out, events, run_id, step, step_at, finished_at
 FROM actions
 WHERE action_id = ANY($1::uuid[])
 """
@@ -179,7 +179,20 @@ SELECT customer_id, play, lifecycle, stage, fact -> 'data' ->> 'since' AS since,
 FROM actions
 WHERE customer_id = ANY($1)
   AND fact_type = 'customer-stalled'
+  AND run_id IS NULL
   AND (outcome IN ('decided', 'sent', 'failed', 'held_out') OR decide_at IS NOT NULL)
+  AND fact -> 'data' ->> 'since' IS NOT NULL
+UNION
+-- And those that a sequence began on, unless it ended before it sent anything.
+SELECT customer_id, play, lifecycle, fact ->> 'stage', fact -> 'data' ->> 'since', (fact ->> 'level')::int
+FROM sequence_runs AS run
+WHERE customer_id = ANY($1)
+  AND fact_type = 'customer-stalled'
+  AND (
+      ended_at IS NULL
+      OR held_out
+      OR EXISTS (SELECT FROM sequence_visits v WHERE v.run_id = run.run_id AND v.result IN ('sent', 'failed'))
+  )
   AND fact -> 'data' ->> 'since' IS NOT NULL
 """
 
@@ -207,10 +220,18 @@ SET held_out    = kept.held_out AND excluded.held_out,
 
 FORGET_ASSIGNMENTS = "DELETE FROM hold_out_assignments WHERE customer_id = ANY($1)"
 
-KNOWN_ACTIONS = "SELECT action_id FROM actions WHERE action_id = ANY($1)"
+KNOWN_ACTIONS = """
+-- A play with steps has a run under the id that an action would have.
+SELECT action_id FROM actions WHERE action_id = ANY($1)
+UNION ALL
+SELECT run_id FROM sequence_runs WHERE run_id = ANY($1)
+"""
 
 DUE_PARTITIONS = """
 -- What the switch holds back is due when it is on again, in this process ($3) and in the database. $4: left out.
+SELECT partition FROM sequence_runs
+WHERE partition = ANY($1) AND wake_at <= $2 AND run_id <> ALL($4::uuid[])
+UNION
 SELECT partition FROM actions
 WHERE partition = ANY($1) AND decide_at <= $2 AND action_id <> ALL($4::uuid[])
 UNION
@@ -230,7 +251,8 @@ WHERE partition = ANY($1) AND decide_at > $3 AND play <> ALL($2)
 """
 
 DUE = """
--- $3: customers at most; $4: sending is on; $5: left out. Of one customer the actions of higher priority come first.
+-- $3: customers at most; $4: sending is on; $5: left out. Of one customer the actions of higher priority come first,
+-- and runs of sequences last.
 WITH due AS (
     SELECT customer_id, action_id, decide_at, priority, fact_at
     FROM actions
@@ -238,6 +260,10 @@ WITH due AS (
       AND decide_at IS NOT NULL
       AND (decide_at <= $2 OR ($4 AND reason_code = 'sending_off'))
       AND action_id <> ALL($5::uuid[])
+    UNION ALL
+    SELECT customer_id, run_id, wake_at, -2000, wake_at
+    FROM sequence_runs
+    WHERE partition = $1 AND wake_at <= $2 AND run_id <> ALL($5::uuid[])
 ),
 first AS (
     SELECT customer_id, min(decide_at) AS since FROM due GROUP BY customer_id ORDER BY since LIMIT $3
@@ -251,11 +277,11 @@ SAVE_ACTIONS = """
 INSERT INTO actions
        (action_id, partition, play, fact_id, fact_type, fact, customer_id, lifecycle, stage, channel, endpoint,
         priority, outcome, reason_code, reason, counts, fact_at, decide_at, decided_at, events, contact, held_out,
-        play_version)
+        play_version, run_id, step, step_at)
 SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::text[], $5::text[], $6::jsonb[], $7::text[], $8::text[],
                      $9::text[], $10::text[], $11::text[], $12::int[], $13::text[], $14::text[], $15::text[],
                      $16::boolean[], $17::timestamptz[], $18::timestamptz[], $19::timestamptz[], $20::int[],
-                     $21::boolean[], $22::boolean[], $23::int[])
+                     $21::boolean[], $22::boolean[], $23::int[], $24::uuid[], $25::text[], $26::timestamptz[])
 ON CONFLICT (action_id) DO UPDATE
 SET endpoint    = excluded.endpoint,
     outcome     = excluded.outcome,
@@ -274,7 +300,7 @@ RETRYING = """
 -- may have moved on meanwhile. What was decided just now is on its way, and goes.
 SELECT action.action_id, action.play, action.fact, action.customer_id, action.channel, action.endpoint,
        action.priority, action.outcome, action.reason_code, action.reason, action.decide_at, action.decided_at,
-       action.counts, action.contact, action.held_out, action.events
+       action.counts, action.contact, action.held_out, action.events, action.run_id, action.step, action.step_at
 FROM actions AS action
 JOIN deliveries AS delivery USING (action_id)
 WHERE action.customer_id = ANY($1)

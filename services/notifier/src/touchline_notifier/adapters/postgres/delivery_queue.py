@@ -228,6 +228,8 @@ async def _finish_action(
             "reason": f"{code}: {text}" if code else None,
             "decided_at": action["decided_at"],
             "sequence": sequence,
+            "run_id": None if action["run_id"] is None else str(action["run_id"]),
+            "step": action["step"],
         }
     )
     # The action's own partition and customer, not the claim's: a merge may have moved both meanwhile.

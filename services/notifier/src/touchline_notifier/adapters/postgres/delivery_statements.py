@@ -100,7 +100,8 @@ WHERE status IN ('pending', 'delivering') AND next_attempt_at <= $2 AND endpoint
 
 LOCK_ACTION = """
 -- The action first, then its delivery: every transaction locks them in this order.
-SELECT action_id, partition, play, fact_id, customer_id, lifecycle, stage, channel, endpoint, outcome, decided_at
+SELECT action_id, partition, play, fact_id, customer_id, lifecycle, stage, channel, endpoint, outcome, decided_at,
+       run_id, step
 FROM actions
 WHERE action_id = $1
 FOR UPDATE

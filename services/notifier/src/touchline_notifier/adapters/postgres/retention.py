@@ -36,6 +36,15 @@ WHERE action_id IN (
 """
 
 
+DELETE_RUNS = """
+-- Their visits and touchpoints go with them. Definitions are few, and stay.
+DELETE FROM sequence_runs
+WHERE run_id IN (
+    SELECT run_id FROM sequence_runs WHERE ended_at < $1 ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED
+)
+"""
+
+
 class PostgresFinishedRows:
     """Implements ``application.retention.FinishedRows``."""
 
@@ -49,6 +58,10 @@ class PostgresFinishedRows:
     async def delete_actions(self, before: datetime, at_most: int) -> int:
         """Delete actions that were last decided before an instant, with their deliveries."""
         return await self._deleted(DELETE_ACTIONS, before, at_most)
+
+    async def delete_runs(self, before: datetime, at_most: int) -> int:
+        """Delete runs of sequences that ended before an instant."""
+        return await self._deleted(DELETE_RUNS, before, at_most)
 
     async def _deleted(self, statement: str, before: datetime, at_most: int) -> int:
         try:

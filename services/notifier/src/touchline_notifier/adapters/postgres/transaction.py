@@ -15,6 +15,7 @@ from touchline_notifier.adapters.postgres.delivery_statements import INSERT, del
 from touchline_notifier.adapters.postgres.outbox import Connection
 from touchline_notifier.adapters.postgres.partitions.lease import acquire, fence
 from touchline_notifier.adapters.postgres.plays.published import PostgresPublishedPlays
+from touchline_notifier.adapters.postgres.sequences.runs import Runs
 from touchline_notifier.application.ports import PartitionLease
 from touchline_notifier.core.decisions.outbox_records import Outgoing
 from touchline_notifier.core.delivery.subscriptions import Planned
@@ -32,8 +33,9 @@ class PostgresTransaction:
 
     def __init__(self, connection: Connection, hashes: Hashes, partitions: int) -> None:
         self._connection = connection
-        self.customers = Customers(connection, hashes, partitions)
-        self.actions = Actions(connection, self.customers)
+        self.runs = Runs(connection)
+        self.customers = Customers(connection, hashes, partitions, self.runs)
+        self.actions = Actions(connection, self.customers, self.runs)
         self.plays = PostgresPublishedPlays(connection)
 
     async def add_deliveries(self, partition: int, planned: Sequence[Planned], *, due: datetime, now: datetime) -> None:

@@ -11,10 +11,12 @@ from touchline_schemas.times import to_wire
 
 from touchline_notifier.application.deciding.decision_traces import traced_again
 from touchline_notifier.application.ports import Transaction
-from touchline_notifier.core.decisions.customer_history import Action, CustomerHistory
-from touchline_notifier.core.decisions.decide import Decided, Decider
+from touchline_notifier.core.decisions.action import Action, play_of
+from touchline_notifier.core.decisions.customer_history import CustomerHistory
+from touchline_notifier.core.decisions.decide import Decider
+from touchline_notifier.core.decisions.decided import Decided
 from touchline_notifier.core.decisions.fact_batches import fact_batches
-from touchline_notifier.core.decisions.hold_reasons import CancelCode
+from touchline_notifier.core.decisions.hold_reasons import CancelCode, cancellation
 from touchline_notifier.core.decisions.outbox_records import action_event
 from touchline_notifier.core.decisions.stage_events import Fact, LifecyclePosition, StageEvent, no_longer_wanted
 from touchline_notifier.core.delivery.channel import Message
@@ -51,7 +53,11 @@ class DecisionContext:
     def writes_to_customers(self) -> bool:
         """Whether any play does, so that suppressions of an address matter, whichever partition they are on."""
         plays = self.decider.plays.values()
-        return any(play.enabled and writes_to_customer(play, self.to_customers) for play in plays)
+        return any(
+            play.enabled and writes_to_customer(message, self.to_customers)
+            for play in plays
+            for message in play.messages
+        )
 
 
 @dataclass(slots=True)
@@ -124,7 +130,7 @@ class _Writer:
             if fact.type == "customer-recovered" and not fact.correction:
                 recovered.append(fact)
         await self._tx.actions.save_positions(histories.values())
-        await self._write(decided)
+        await self._write(decided, histories.values())
         await self._cancel_retries(histories)
         await self._tx.actions.record_recoveries(recovered)
 
@@ -142,7 +148,8 @@ class _Writer:
                 cancelled
                 for customer_id, history in histories.items()
                 for cancelled in self._decider.cancel_all(history, *reasons[customer_id], self._now.now)
-            ]
+            ],
+            histories.values(),
         )
         if merges:
             await self._tx.customers.merge(merges, self._now.now)
@@ -161,7 +168,8 @@ class _Writer:
             decided: list[Decided] = []
             for history, actions in found:
                 decided.extend(self._decider.decide_again(actions, history, self._now))
-            await self._write(decided)
+                decided.extend(self._decider.wake(wanted, history, self._now))
+            await self._write(decided, histories.values())
 
     async def subscriptions(self, events: Sequence[StageEvent]) -> None:
         """Create deliveries for endpoints that subscribe to facts, independent of plays."""
@@ -191,22 +199,30 @@ class _Writer:
         cancelled: list[Decided] = []
         for action in await self._tx.actions.retrying(list(histories)):
             play = self._decider.plays.get(action.play)
-            if play is not None and not play.exit:
-                continue
             history = histories[action.customer_id]
-            reason = no_longer_wanted(action.fact, history.positions.get(action.fact.lifecycle))
+            if action.step is not None:
+                # Written just before: it ended in this transaction, or in one before it.
+                reason = cancellation(action.step.ended)
+            elif play is not None and not play.exit:
+                continue
+            else:
+                reason = no_longer_wanted(action.fact, history.positions.get(action.fact.lifecycle))
             if reason is not None:
                 cancelled.append(self._decider.cancel(action, history, *reason, self._now.now))
         if cancelled:
             ids = [decided.action.action_id for decided in cancelled]
             await self._tx.actions.cancel_deliveries(ids, self._now.now)
-            await self._write(cancelled)
+            await self._write(cancelled, ())
 
-    async def _write(self, decided: Sequence[Decided]) -> None:
-        """Write actions as they are now, the event of every decision, and deliveries of what was decided."""
+    async def _write(self, decided: Sequence[Decided], histories: Iterable[CustomerHistory]) -> None:
+        """Write runs and actions as they are now, the event of every decision, and deliveries of what was decided."""
+        now, tx = self._now.now, self._tx
+        runs = [run for history in histories for run in history.runs if run.touched]
+        begun = {(run.customer_id, run.play): run.held_out for run in runs if not run.stored}
+        await tx.runs.save(runs, self._partition)
+        await tx.actions.save_assignments(begun, now)
         if not decided:
             return
-        now, tx = self._now.now, self._tx
         actions = {change.action.action_id: change.action for change in decided}
         await tx.actions.save(actions.values(), self._partition)
         published = [(change, change.event) for change in decided if change.event is not None]
@@ -225,7 +241,8 @@ def _assignments(actions: Iterable[Action]) -> dict[tuple[str, str], bool]:
 
 def planned_delivery(decided: Decided, context: DecisionContext, now: datetime) -> Planned:
     """The delivery of a decision that was taken just now."""
-    play = context.decider.plays[decided.action.play]
+    play = play_of(decided.action, context.decider.plays)
+    assert play is not None, "it was decided by this play"
     consent = consent_asked(play, context.to_customers)
     action, event, rendered = decided.action, decided.event, decided.rendered
     assert event is not None, "a delivery follows a decision that is published"
@@ -261,5 +278,5 @@ def planned_delivery(decided: Decided, context: DecisionContext, now: datetime) 
     )
     return Planned(
         ident, fact.id, action.customer_id, action.channel, action.endpoint, message, action.action_id,
-        first_before=fact.at + play.max_age,
+        first_before=action.since + play.max_age,
     )  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from touchline_runtime.tracing import Span, Tracing
 
-from touchline_notifier.core.decisions.customer_history import Action
+from touchline_notifier.core.decisions.action import Action
 from touchline_notifier.core.decisions.stage_events import StageEvent
 
 

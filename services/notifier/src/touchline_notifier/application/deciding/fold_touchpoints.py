@@ -10,6 +10,7 @@ from touchline_schemas.touchpoint_types import PASSIVE_TYPES
 from touchline_notifier.application.ports import Effect, Transaction
 from touchline_notifier.core.plays.play import Goal, Play
 from touchline_notifier.core.profiles.profile import MAIL_TRACKING, is_activity, suppression_of
+from touchline_notifier.core.sequences.awaited import hits_of
 
 _WATCHED = timedelta(days=180)
 """For how long after an action the customer's return and conversion are looked for."""
@@ -22,6 +23,8 @@ async def fold_touchpoints(
     by_customer = await _by_customer(tx, touchpoints)
     if not by_customer:
         return
+    # Before the profiles: every transaction locks runs first.
+    await _note_awaited(tx, by_customer, now)
     profiles = await tx.customers.lock_profiles(by_customer, now)
     suppressions = []
     for customer_id, theirs in by_customer.items():
@@ -48,6 +51,19 @@ async def _by_customer(tx: Transaction, touchpoints: Sequence[Touchpoint]) -> di
         if not erasures or min(touchpoint.occurred_at, touchpoint.received_at) > max(erasures):
             found[customer_id].append(touchpoint)
     return found
+
+
+async def _note_awaited(tx: Transaction, by_customer: Mapping[str, Sequence[Touchpoint]], now: datetime) -> None:
+    """Note touchpoints that customers' runs of sequences wait for. The owner of the customer's partition goes on."""
+    await tx.runs.note(
+        [
+            (run.run_id, hit)
+            for run in await tx.runs.listening(by_customer)
+            for touchpoint in by_customer[run.customer_id]
+            for hit in hits_of(run.definition, touchpoint)
+        ],
+        now,
+    )
 
 
 async def _record_effects(

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from touchline_notifier.application.deciding.decide import DecisionContext
 from touchline_notifier.application.plays.live import DecidingPlays
 from touchline_notifier.application.ports import OtherAction, Transaction
-from touchline_notifier.core.decisions.customer_history import Action, Counted, CustomerHistory
+from touchline_notifier.core.decisions.action import Action
+from touchline_notifier.core.decisions.customer_history import Counted, CustomerHistory
 from touchline_notifier.core.decisions.decide import precedence
 from touchline_notifier.core.delivery.channel import Delivery
 from touchline_notifier.core.limits.limits import Circumstances

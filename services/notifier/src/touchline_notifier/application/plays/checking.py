@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from touchline_runtime.yaml.positions import Fault, SourcePositions
 
@@ -23,6 +23,8 @@ from touchline_notifier.core.plays.parse import (
 from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.plays.rendering import Rendered, RenderingError, Templates
 from touchline_notifier.core.plays.samples import sample_action
+from touchline_notifier.core.plays.template_checks import MessagePositions
+from touchline_notifier.core.sequences.program import sends
 
 TRIED_WITH = 5
 """Customers."""
@@ -35,6 +37,7 @@ class Trial:
     Attributes:
         locale: the language; None: the play does not say.
         chosen: the customer would get these texts.
+        step: of a sequence.
     """
 
     customer_id: str
@@ -42,6 +45,7 @@ class Trial:
     fault: Fault | None = None
     locale: str | None = None
     chosen: bool = True
+    step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +130,23 @@ def _tried(play: Play, positions: SourcePositions, customers: Sequence[CustomerH
     """
     templates = Templates()
     trials = []
-    for number, history in enumerate(customers):
-        own = chosen_texts(play.action, history.view()).locale
-        others = [name.replace("_", "-") for name in (play.action.locale, *play.action.locales) if name is not None]
-        for locale in dict.fromkeys((own, *others)):
-            trial = _trial(templates, play, positions, history, locale, chosen=locale == own)
-            if trial.chosen or trial.fault is not None or number == 0:
-                trials.append(trial)
+    steps: list[str | None] = [name for name, _, _ in sends(play.steps)]
+    for step, (path, action) in zip(steps or [None], play.message_paths(), strict=True):
+        message, there = play.with_message(action), MessagePositions(positions, path)
+        for number, history in enumerate(customers):
+            own = chosen_texts(action, history.view()).locale
+            others = [name.replace("_", "-") for name in (action.locale, *action.locales) if name is not None]
+            for locale in dict.fromkeys((own, *others)):
+                trial = _trial(templates, message, there, history, locale, chosen=locale == own)
+                if trial.chosen or trial.fault is not None or number == 0:
+                    trials.append(replace(trial, step=step))
     return trials
 
 
 def _trial(
     templates: Templates,
     play: Play,
-    positions: SourcePositions,
+    positions: MessagePositions,
     history: CustomerHistory,
     locale: str | None,
     *,

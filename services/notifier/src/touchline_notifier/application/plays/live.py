@@ -191,7 +191,11 @@ class LivePlays:
         if self.has_public_url or play is None or not play.enabled or not needs_public_url(play, to_customers):
             return []
         advice = "set TOUCHLINE_NOTIFIER_PUBLIC_URL (or TOUCHLINE_PUBLIC_URL), and restart the notifiers"
-        return [found.positions[name].fault(["action"], "mails to customers carry links to this service", advice)]
+        return [
+            found.positions[name].fault(path, "mails to customers carry links to this service", advice)
+            for path, spec in play.message_paths()
+            if needs_public_url(play.with_message(spec), to_customers)
+        ]
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Take up what is published, until stopping."""

@@ -137,4 +137,5 @@ def _item(one: Conclusion) -> dict[str, Any]:
         "subject": last.subject,
         "body": last.text,
         "locale": last.locale,
+        "step": last.step,
     }

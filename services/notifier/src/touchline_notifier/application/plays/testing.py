@@ -17,8 +17,10 @@ from touchline_runtime.audit.entry import Actor
 from touchline_notifier.application.deciding.decide import DecisionContext, planned_delivery
 from touchline_notifier.application.plays.ports import RecentCustomers
 from touchline_notifier.application.plays_in_force import customer_channels
-from touchline_notifier.core.decisions.customer_history import Action, CustomerHistory
-from touchline_notifier.core.decisions.decide import Decided, Decider
+from touchline_notifier.core.decisions.action import Action
+from touchline_notifier.core.decisions.customer_history import CustomerHistory
+from touchline_notifier.core.decisions.decide import Decider
+from touchline_notifier.core.decisions.decided import Decided
 from touchline_notifier.core.delivery.channel import Channel, Delivered, Delivery, Message
 from touchline_notifier.core.delivery.endpoints import Endpoint
 from touchline_notifier.core.plays.parse import with_endpoint
@@ -26,6 +28,7 @@ from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.plays.rendering import Rendered, Templates
 from touchline_notifier.core.plays.samples import sample_action
 from touchline_notifier.core.profiles.mailbox import NotAnAddressError, parse_mailbox
+from touchline_notifier.core.sequences.program import sends
 from touchline_notifier.core.texts.languages import tag
 from touchline_notifier.core.tracking.links import MailTracker
 
@@ -87,6 +90,7 @@ class TestMessage:
         to: the address, on channels that write to one.
         customer_id: for whom the texts are rendered; None: the customer whom the newest action was about.
         locale: the texts of this language; None: the customer's.
+        step: of a sequence; None: its first message.
     """
 
     play: Play
@@ -94,6 +98,7 @@ class TestMessage:
     to: str | None
     customer_id: str | None
     locale: str | None = None
+    step: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ class TestResult:
     """How the one attempt ended. ``error``: why it was not accepted, in our own words."""
 
     customer_id: str
+    channel: str
     endpoint: str
     rendered: Rendered
     outcome: Literal["sent", "failed"]
@@ -145,7 +151,7 @@ class PlayTester:
         """
         if not self._sending:
             raise TestRefusedError("sending is off: TOUCHLINE_SENDING is false in this notifier", "sending-off")
-        play = with_endpoint(test.play, dict(endpoints))
+        play = _message(with_endpoint(test.play, dict(endpoints)), test.step)
         channel = self._channels[play.action.channel]
         to = _recipient(test, channel)
         history = await self._customer(test.customer_id)
@@ -171,10 +177,12 @@ class PlayTester:
                 attempt = await channel.send(delivery, endpoint, now)
         except TimeoutError:
             error = f"no answer within {_SECONDS:g} s: it may have arrived"
-            return TestResult(history.customer_id, endpoint.name, rendered, "failed", None, error)
+            return TestResult(history.customer_id, channel.name, endpoint.name, rendered, "failed", None, error)
         if isinstance(attempt, Delivered):
-            return TestResult(history.customer_id, endpoint.name, rendered, "sent", attempt.status, None)
-        return TestResult(history.customer_id, endpoint.name, rendered, "failed", attempt.status, attempt.why)
+            return TestResult(history.customer_id, channel.name, endpoint.name, rendered, "sent", attempt.status, None)
+        return TestResult(
+            history.customer_id, channel.name, endpoint.name, rendered, "failed", attempt.status, attempt.why
+        )
 
     async def _customer(self, customer_id: str | None) -> CustomerHistory:
         if customer_id is not None:
@@ -190,6 +198,22 @@ class PlayTester:
         if not newest:
             raise TestRefusedError("no customer is known yet: send a touchpoint first", "no-customer")
         return newest[0]
+
+
+def _message(play: Play, step: str | None) -> Play:
+    """The play with the message of a step.
+
+    Raises:
+        TestRefusedError: it has no such step, or the step sends nothing.
+    """
+    messages = {name: spec for name, _, spec in sends(play.steps)}
+    if step is None:
+        return play.messages[0]
+    if step not in messages:
+        listed = ", ".join(messages) or "none: the play has no steps"
+        text = f"step: no message is sent at {step[:80]!r}: there are {listed}"
+        raise TestRefusedError(text, "invalid-request", invalid=True)
+    return play.with_message(messages[step])
 
 
 def _locale(play: Play, asked: str | None) -> str | None:

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from touchline_schemas.events.actions import Action as ActionEvent
-from touchline_schemas.events.actions import Outcome
-
-from touchline_notifier.core.decisions.stage_events import Fact, LifecyclePosition
+from touchline_notifier.core.decisions.action import Action
+from touchline_notifier.core.decisions.stage_events import LifecyclePosition
 from touchline_notifier.core.profiles.address_suppressions import AddressSuppressions
 from touchline_notifier.core.profiles.profile import Profile
+from touchline_notifier.core.sequences.run import Run
 
 
 class Counted(NamedTuple):
@@ -38,63 +37,6 @@ class ActedStall(NamedTuple):
 
 
 @dataclass(slots=True)
-class Action:
-    """One decision of a play for one customer: a row of ``actions``.
-
-    ``outcome`` held with ``decide_at`` is waiting: decided again then. ``events`` counts the events published about it.
-    ``held_out`` is the customer's assignment for the play, None until it was asked for. ``play_version`` is the version
-    of the play that it was decided under now, 0 for a text of a file; None: it was not decided now.
-    """
-
-    action_id: str
-    play: str
-    fact: Fact
-    customer_id: str
-    channel: str
-    endpoint: str | None
-    priority: int
-    outcome: Outcome
-    decided_at: datetime
-    reason_code: str | None = None
-    reason: str | None = None
-    decide_at: datetime | None = None
-    counts: bool = True
-    contact: bool = True
-    held_out: bool | None = None
-    events: int = 0
-    play_version: int | None = None
-
-    @property
-    def waiting(self) -> bool:
-        """Whether it will be decided again."""
-        return self.outcome == "held" and self.decide_at is not None
-
-    def event(self) -> ActionEvent:
-        """The event that publishes its present state."""
-        return ActionEvent(
-            action_id=self.action_id,
-            play=self.play,
-            fact_id=self.fact.id,
-            customer_id=self.customer_id,
-            lifecycle=self.fact.lifecycle,
-            stage=self.fact.stage,
-            channel=self.channel,
-            outcome=self.outcome,
-            reason=reason_text(self.reason_code, self.reason),
-            decided_at=self.decided_at,
-            endpoint=self.endpoint,
-            sequence=self.events,
-        )
-
-
-def reason_text(code: str | None, text: str | None) -> str | None:
-    """A reason as it is published: ``code: text``, the code first, so that programs can count by it."""
-    if code is None:
-        return text
-    return f"{code}: {text}" if text else code
-
-
-@dataclass(slots=True)
 class CustomerHistory:
     """One customer as of now.
 
@@ -106,6 +48,7 @@ class CustomerHistory:
         known: ids of actions that exist already, among those that were asked for.
         assignments: play → whether the customer belongs to its hold-out group, as recorded.
         acted_stalls: stalls that plays have acted on.
+        runs: of sequences: those that go on, and those that ended since the customer was read.
     """
 
     customer_id: str
@@ -117,6 +60,12 @@ class CustomerHistory:
     known: set[str] = field(default_factory=set)
     assignments: dict[str, bool] = field(default_factory=dict)
     acted_stalls: set[ActedStall] = field(default_factory=set)
+    runs: list[Run] = field(default_factory=list)
+
+    @property
+    def running(self) -> list[Run]:
+        """The runs that go on."""
+        return [run for run in self.runs if run.ended is None]
 
     def times(
         self, *, channel: str | None = None, play: str | None = None, contacts_only: bool = False

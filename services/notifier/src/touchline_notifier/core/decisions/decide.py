@@ -13,74 +13,34 @@ Plays of equal priority have no fixed order: a hash of play and customer decides
 
 An action that waits is cancelled when the customer recovers, moves on, is erased or merged, when the conditions no
 longer hold, or when the play is gone.
+
+A play with steps begins a run instead of an action (core/sequences/advance.py); each of its messages is decided by
+rule 2 and 4.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
-from touchline_schemas.events.actions import Action as ActionEvent
 from touchline_schemas.events.actions import Outcome
 from touchline_schemas.ids import action_id
 
-from touchline_notifier.core.decisions.customer_history import ActedStall, Action, Counted, CustomerHistory
+from touchline_notifier.core.decisions.action import Action
+from touchline_notifier.core.decisions.customer_history import Counted, CustomerHistory
+from touchline_notifier.core.decisions.decided import Decided
 from touchline_notifier.core.decisions.hold_reasons import CancelCode, ReasonCode
+from touchline_notifier.core.decisions.matching import conditions_hold, matches, stall_of
 from touchline_notifier.core.decisions.stage_events import Fact, no_longer_wanted
 from touchline_notifier.core.limits.hold_out import is_held_out, position
 from touchline_notifier.core.limits.limits import Circumstances, Hold, hindrances, reaches_customer, settle
-from touchline_notifier.core.plays.conditions import compare, holds
 from touchline_notifier.core.plays.play import Play
-from touchline_notifier.core.plays.rendering import Rendered, RenderingError, Templates
-from touchline_notifier.core.profiles.profile import within
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """An action came to be, or changed: write the row, publish the event if there is one, deliver what is rendered.
-
-    The action goes on changing with later facts; the event is what it was at this decision.
-    """
-
-    action: Action
-    event: ActionEvent | None
-    rendered: Rendered | None = None
-
-
-def matches(play: Play, fact: Fact) -> bool:
-    """Whether a play's ``when`` is met by a fact."""
-    when = play.when
-    return (
-        play.enabled
-        and when.fact == fact.type
-        and (not when.lifecycle or fact.lifecycle in when.lifecycle)
-        and (not when.stage or fact.stage in when.stage)
-        and (not when.from_stage or fact.from_stage in when.from_stage)
-        and (not when.move or fact.move in when.move)
-        and (not when.level or fact.level in when.level)
-        and (play.corrections or not fact.correction)
-    )
-
-
-def conditions_hold(play: Play, history: CustomerHistory, now: datetime) -> bool:
-    """Whether a play's conditions hold for a customer."""
-    view = history.view()
-    return all(holds(view, path, condition) for path, condition in play.if_.profile.items()) and all(
-        compare(len(history.profile.times(wanted.type, since=within(wanted.within, now))), wanted.count)
-        for wanted in play.if_.history
-    )
+from touchline_notifier.core.plays.rendering import RenderingError, Templates
+from touchline_notifier.core.sequences.advance import Sequences
 
 
 def precedence(action: Action, customer_id: str) -> tuple[int, datetime, float, str]:
     """The order among actions of one customer: the higher priority, then the older fact, then by hash."""
     return (-action.priority, action.fact.at, position(action.play, customer_id), action.action_id)
-
-
-def stall_of(fact: Fact, play: str) -> ActedStall | None:
-    """Which stall a fact reports, by stage, level and the start of the silence; None of another fact."""
-    since = fact.data.get("since")
-    if fact.type != "customer-stalled" or since is None:
-        return None
-    return ActedStall(play, fact.lifecycle, fact.stage, str(since), fact.level or 1)
 
 
 def _note_stall(action: Action, history: CustomerHistory) -> None:
@@ -102,6 +62,7 @@ class Decider:
         self.plays = plays
         self._templates = templates
         self._versions = versions or {}
+        self.sequences = Sequences(plays, self._versions, self)
 
     def candidates(self, fact: Fact) -> list[Play]:
         """The plays that match a fact, in the order in which they are decided."""
@@ -113,19 +74,25 @@ class Decider:
         current = history.positions.get(fact.lifecycle)
         for action in list(history.waiting):
             play = self.plays.get(action.play)
-            if action.fact.lifecycle == fact.lifecycle and (play is None or play.exit):
+            if action.step is None and action.fact.lifecycle == fact.lifecycle and (play is None or play.exit):
                 why = no_longer_wanted(action.fact, current)
                 if why is not None:
                     yield self.cancel(action, history, *why, now.now)
+        yield from self.sequences.on_fact(fact, history, now)
         for play in self.candidates(fact):
             ident = str(action_id(play.play, fact.id))
-            if ident in history.known or not conditions_hold(play, history, now.now):
+            if ident in history.known or not conditions_hold(play.if_, history, now.now):
                 continue
             stall = stall_of(fact, play.play)
             if stall is not None and stall in history.acted_stalls:
                 # A stall that a late touchpoint undid and that is due again is published again; it is the same stall.
                 continue
             history.known.add(ident)
+            if play.steps:
+                if stall is not None:
+                    history.acted_stalls.add(stall)
+                yield from self.sequences.begin(play, fact, history, now)
+                continue
             action = Action(
                 action_id=ident,
                 play=play.play,
@@ -140,39 +107,59 @@ class Decider:
                 contact=reaches_customer(play, now.to_customers),
                 play_version=self._versions.get(play.play, 0),
             )
-            yield from self._decide(action, play, history, now)
+            yield from self.decide_message(action, play, history, now)
 
     def decide_again(
         self, actions: Iterable[Action], history: CustomerHistory, now: Circumstances
     ) -> Iterator[Decided]:
         """Decide waiting actions of one customer whose time has come, the higher priority first."""
         for action in sorted(actions, key=lambda one: precedence(one, history.customer_id)):
+            if action.step is not None:
+                yield from self.sequences.decide_again(action, history, now)
+                continue
             play = self.plays.get(action.play)
             if play is None or not play.enabled:
                 yield self.cancel(action, history, "play_gone", f"the play {action.play} no longer runs", now.now)
                 continue
             action.play_version = self._versions.get(play.play, 0)
             why = no_longer_wanted(action.fact, history.positions.get(action.fact.lifecycle)) if play.exit else None
-            if why is None and not conditions_hold(play, history, now.now):
+            if why is None and not conditions_hold(play.if_, history, now.now):
                 why = ("not_concerned", "the play's conditions no longer hold")
             if why is not None:
                 yield self.cancel(action, history, *why, now.now)
             else:
-                yield from self._decide(action, play, history, now)
+                yield from self.decide_message(action, play, history, now)
+
+    def wake(self, runs: Iterable[str], history: CustomerHistory, now: Circumstances) -> Iterator[Decided]:
+        """Look at one customer's runs whose time has come, by their ids."""
+        for run in [run for run in history.running if run.run_id in set(runs)]:
+            yield from self.sequences.wake(run, history, now)
 
     def cancel_all(self, history: CustomerHistory, code: CancelCode, text: str, now: datetime) -> Iterator[Decided]:
-        """Cancel all that waits: the customer was erased, or is now part of another."""
+        """Cancel all that waits: the customer was erased, or is now part of another, with whom their runs go on."""
         for action in list(history.waiting):
+            if action.step is not None and code == "merged":
+                continue
             yield self.cancel(action, history, code, text, now)
 
     def cancel(self, action: Action, history: CustomerHistory, code: CancelCode, text: str, now: datetime) -> Decided:
         """Cancel a waiting action."""
         return self._conclude(action, history, "cancelled", code, text, now)
 
-    def _decide(self, action: Action, play: Play, history: CustomerHistory, now: Circumstances) -> Iterator[Decided]:
-        hold = settle(play, action.fact, history, list(hindrances(play, action.fact, history, now)))
+    def hold_out(self, action: Action, play: Play, history: CustomerHistory, now: datetime) -> Decided:
+        """Record that the customer belongs to the control group."""
+        share = f"{play.hold_out:.0%} of customers get nothing, to compare with"
+        return self._conclude(action, history, "held_out", "hold_out", share, now)
+
+    def decide_message(
+        self, action: Action, play: Play, history: CustomerHistory, now: Circumstances
+    ) -> Iterator[Decided]:
+        """Check every limit: decide, hold out or hold back. A run was assigned to its group when it began."""
+        since, deadline = action.since, action.since + play.max_age
+        holds = list(hindrances(play, action.fact, history, now, deadline, since=since))
+        hold = settle(play, action.fact, history, holds, deadline)
         rendered = None
-        if hold is None:
+        if hold is None and action.step is None:
             assigned = history.assignments.get(play.play)
             if assigned is None:
                 assigned = is_held_out(play.play, history.customer_id, play.hold_out)
@@ -180,9 +167,9 @@ class Decider:
             action.held_out = assigned
             if assigned and play.hold_out > 0:
                 _note_stall(action, history)
-                share = f"{play.hold_out:.0%} of customers get nothing, to compare with"
-                yield self._conclude(action, history, "held_out", "hold_out", share, now.now)
+                yield self.hold_out(action, play, history, now.now)
                 return
+        if hold is None:
             try:
                 rendered = self._templates.render(play, action, history.view())
             except RenderingError as error:
@@ -224,7 +211,7 @@ class Decider:
     ) -> Decided:
         if action in history.waiting:
             history.waiting.remove(action)
-        stall = stall_of(action.fact, action.play)
+        stall = stall_of(action.fact, action.play) if action.step is None else None
         if outcome == "cancelled" and stall is not None:
             history.acted_stalls.discard(stall)
         action.outcome = outcome

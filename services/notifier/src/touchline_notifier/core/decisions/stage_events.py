@@ -165,6 +165,22 @@ class LifecyclePosition:
         return True
 
 
+def unwanted(fact: Fact, customer_id: str, current: LifecyclePosition | None) -> tuple[CancelCode, str] | None:
+    """Why what began with a fact is no longer wanted for the customer that it belongs to now; see
+    :func:`no_longer_wanted`.
+    """
+    if fact.customer_id == customer_id:
+        return no_longer_wanted(fact, current)
+    # Merged since: the facts of two customers are not numbered together. The customer's present position decides.
+    if current is None or current.stage is None:
+        return None
+    if current.stage != fact.stage:
+        return "moved_on", f"moved on to {current.stage}"
+    if fact.type == "customer-stalled" and current.stalled_level == 0:
+        return "recovered", "recovered meanwhile"
+    return None
+
+
 def _order(item: Fact | LifecyclePosition) -> tuple[int, int, int]:
     """The order of facts of a customer and lifecycle. After a restored backup, numbers start again in a new era."""
     return (item.incarnation, item.era, item.fact_no)

@@ -6,7 +6,7 @@ which reason is published: what waiting does not resolve comes first.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -24,7 +24,8 @@ from touchline_notifier.core.limits.quiet_hours import (
     zone_named,
 )
 from touchline_notifier.core.plays.durations import say
-from touchline_notifier.core.plays.play import BusinessDays, BusinessDelay, Cap, Play
+from touchline_notifier.core.plays.parts import BusinessDelay
+from touchline_notifier.core.plays.play import BusinessDays, Cap, Play
 from touchline_notifier.core.profiles.sending_rule import Person, Way, objections
 
 _UTC = ZoneInfo("UTC")
@@ -80,7 +81,11 @@ def reaches_customer(play: Play, to_customers: frozenset[str]) -> bool:
 
 
 def offers_way_out(play: Play, to_customers: frozenset[str]) -> bool:
-    """Whether a play's messages carry an unsubscribe link: mails to customers, and what a template puts it into."""
+    """Whether a message of a play carries an unsubscribe link: mails to customers, and what a template puts it into."""
+    return any(_offers_way_out(message, to_customers) for message in play.messages)
+
+
+def _offers_way_out(play: Play, to_customers: frozenset[str]) -> bool:
     if writes_to_customer(play, to_customers) and not play.transactional:
         return True
     action = play.action
@@ -89,7 +94,7 @@ def offers_way_out(play: Play, to_customers: frozenset[str]) -> bool:
 
 def needs_public_url(play: Play, to_customers: frozenset[str]) -> bool:
     """Whether a play's messages hold addresses of the notifier: an unsubscribe link, a pixel, tracked links."""
-    return offers_way_out(play, to_customers) or play.tracks
+    return offers_way_out(play, to_customers) or any(spec.tracks for _, spec in play.message_paths())
 
 
 def consent_asked(play: Play, to_customers: frozenset[str]) -> tuple[str, Literal["required", "not_refused"]] | None:
@@ -111,21 +116,29 @@ def way_of(play: Play, to_customers: frozenset[str]) -> Way:
 
 def ways_by_topic(plays: Iterable[Play], to_customers: frozenset[str]) -> dict[str, frozenset[Way]]:
     """The topics that customers may choose among, and how the messages of each go out."""
-    ways = {way_of(play, to_customers) for play in plays if play.enabled}
+    ways = {way_of(message, to_customers) for play in plays if play.enabled for message in play.messages}
     return {topic: frozenset(way for way in ways if way.topic == topic) for topic in {way.topic for way in ways} - {""}}
 
 
 def hindrances(
-    play: Play, fact: Fact, history: CustomerHistory, now: Circumstances, deadline: datetime | None = None
+    play: Play,
+    fact: Fact,
+    history: CustomerHistory,
+    now: Circumstances,
+    deadline: datetime | None = None,
+    *,
+    since: datetime | None = None,
 ) -> Iterator[Hold]:
     """Everything that holds back a play's action on a fact at a moment, the published reason first.
 
     Args:
-        deadline: after it the action is too old; by default ``max_age`` after the fact became true.
+        deadline: after it the action is too old; by default ``max_age`` after ``since``.
+        since: from when its age counts; by default since the fact became true.
     """
+    since = since or fact.at
     if deadline is None:
-        deadline = fact.at + play.max_age
-    yield from _never(play, fact, history, now, deadline)
+        deadline = since + play.max_age
+    yield from _never(play, fact, history, now, since, deadline)
     if not now.sending:
         # It is not decided again meanwhile: it waits for the switch, and at most until it is too old.
         yield Hold("sending_off", "sending is switched off", max(deadline, now.now))
@@ -138,23 +151,29 @@ def hindrances(
     yield from capped(play, history, now)
 
 
-def _never(play: Play, fact: Fact, history: CustomerHistory, now: Circumstances, deadline: datetime) -> Iterator[Hold]:
+def _never(
+    play: Play, fact: Fact, history: CustomerHistory, now: Circumstances, since: datetime, deadline: datetime
+) -> Iterator[Hold]:
     if fact.backfill:
         yield Hold("backfill", "the fact is imported history")
     elif now.now > deadline:
-        yield Hold("too_old", f"true since {to_wire(fact.at)}, longer than max_age {say(play.max_age)}")
+        true = "true" if since == fact.at else "due"
+        yield Hold("too_old", f"{true} since {to_wire(since)}, longer than max_age {say(play.max_age)}")
     person = Person(history.profile, history.profile.email, history.suppressions)
     for objection in objections(person, way_of(play, now.to_customers)):
         yield Hold(objection.code, objection.text)
 
 
 def _after_delay(play: Play, fact: Fact, history: CustomerHistory) -> datetime:
-    if play.delay is None:
-        return fact.at
-    if isinstance(play.delay, BusinessDelay):
+    return fact.at if play.delay is None else after_wait(fact.at, play.delay, play, history)
+
+
+def after_wait(since: datetime, length: timedelta | BusinessDelay, play: Play, history: CustomerHistory) -> datetime:
+    """When a delay, or a step's wait, is over."""
+    if isinstance(length, BusinessDelay):
         days = play.limits.business_days or BusinessDays()
-        return add_business_days(fact.at, play.delay.business_days, zone_of(play, history), days.business)
-    return fact.at + play.delay
+        return add_business_days(since, length.business_days, zone_of(play, history), days.business)
+    return since + length
 
 
 def _windows(play: Play) -> tuple[Quiet | None, Business | None]:

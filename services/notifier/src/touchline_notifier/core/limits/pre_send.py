@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeAlias
 
-from touchline_notifier.core.decisions.customer_history import Action, Counted, CustomerHistory
-from touchline_notifier.core.decisions.decide import conditions_hold
-from touchline_notifier.core.decisions.hold_reasons import CancelCode
-from touchline_notifier.core.decisions.stage_events import LifecyclePosition, no_longer_wanted
+from touchline_notifier.core.decisions.action import Action
+from touchline_notifier.core.decisions.customer_history import Counted, CustomerHistory
+from touchline_notifier.core.decisions.hold_reasons import CancelCode, cancellation
+from touchline_notifier.core.decisions.matching import conditions_hold
+from touchline_notifier.core.decisions.stage_events import unwanted
 from touchline_notifier.core.delivery.channel import Delivery
 from touchline_notifier.core.delivery.conclusion import Cancelled, Expired, Withheld
 from touchline_notifier.core.limits.limits import Circumstances, capped, hindrances, settle
@@ -86,8 +87,9 @@ def ask_before_sending(
         return Deferred(now.now + _UNKNOWN_PLAY, f"play_gone: the play {action.play} is not known to this process")
     if play is None or not play.enabled:
         return Cancelled("play_gone", f"the play {action.play} no longer runs")
-    why = _exit(action, history.positions.get(action.fact.lifecycle)) if play.exit else None
-    if why is None and not conditions_hold(play, history, now.now):
+    why = _exit(action, play, history)
+    play = play if action.step is None else action.step.play
+    if why is None and not conditions_hold(play.if_, history, now.now):
         why = ("not_concerned", "the play's conditions no longer hold")
     if why is not None:
         return Cancelled(*why)
@@ -108,14 +110,10 @@ def ask_before_sending(
     return None
 
 
-def _exit(action: Action, current: LifecyclePosition | None) -> tuple[CancelCode, str] | None:
-    if action.fact.customer_id == action.customer_id:
-        return no_longer_wanted(action.fact, current)
-    # Merged since: the facts of two customers are not numbered together. The customer's present position decides.
-    if current is None or current.stage is None:
+def _exit(action: Action, play: Play, history: CustomerHistory) -> tuple[CancelCode, str] | None:
+    if action.step is not None:
+        # The run knows, and ends in the transaction that decides on the fact.
+        return cancellation(action.step.ended)
+    if not play.exit:
         return None
-    if current.stage != action.fact.stage:
-        return "moved_on", f"moved on to {current.stage}"
-    if action.fact.type == "customer-stalled" and current.stalled_level == 0:
-        return "recovered", "recovered meanwhile"
-    return None
+    return unwanted(action.fact, action.customer_id, history.positions.get(action.fact.lifecycle))

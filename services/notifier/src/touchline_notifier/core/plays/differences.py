@@ -28,7 +28,7 @@ def play_of(text: str, file: str = "") -> Play:
 
 def differences(before: Play, after: Play) -> list[Difference]:
     """Every value that differs. Values that a text leaves out count as their defaults."""
-    old, new = (dict(_values((), play.model_dump(mode="json", by_alias=True))) for play in (before, after))
+    old, new = (dict(_values((), _whole(play))) for play in (before, after))
     return [
         Difference(".".join(path), f"{_shown(old.get(path))} → {_shown(new.get(path))}")
         for path in dict.fromkeys((*old, *new))
@@ -36,10 +36,18 @@ def differences(before: Play, after: Play) -> list[Difference]:
     ]
 
 
+def _whole(play: Play) -> dict[str, Any]:
+    """Every value, defaults among them; of a sequence without `action`, which is its first message."""
+    return play.model_dump(mode="json", by_alias=True, exclude={"action"} if play.steps else None)
+
+
 def _values(path: tuple[str, ...], value: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
     if isinstance(value, Mapping) and value:
         for name, item in value.items():
             yield from _values((*path, str(name)), item)
+    elif isinstance(value, list) and value and isinstance(value[0], Mapping) and path[0] == "steps":
+        for number, item in enumerate(value, 1):
+            yield from _values((*path, str(number)), {name: of for name, of in item.items() if of is not None})
     else:
         yield path, value
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from touchline_runtime.yaml.positions import Path
 
-from touchline_notifier.core.plays.play import ActionSpec, LocaleTexts
+from touchline_notifier.core.plays.parts import ActionSpec, LocaleTexts
 from touchline_notifier.core.texts import languages
 
 FALLBACK = "en"

@@ -6,14 +6,16 @@ from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from touchline_runtime.yaml.positions import Fault, FaultyDocumentError, SourcePositions, written_path
+from touchline_runtime.yaml.positions import Fault, FaultyDocumentError, Path, SourcePositions, written_path
 from touchline_runtime.yaml.text import Document, read_document
 from touchline_schemas.near_misses import near_miss
 
 from touchline_notifier.core.delivery.endpoints import Endpoint
 from touchline_notifier.core.limits.limits import reaches_customer
+from touchline_notifier.core.plays.parts import ActionSpec
 from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.plays.template_checks import check_templates
+from touchline_notifier.core.sequences.checks import awaited_types, sequence_faults, sequence_warnings, unknown_moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +77,33 @@ def read_plays(files: Iterable[tuple[str, str]]) -> ParsedPlays:
             continue
         result.plays[play.play], result.positions[play.play] = play, document.positions
         result.warnings.extend(_near_misses(play, document.positions))
+        _check_steps(play, document.positions, result)
         _try_templates(play, document.positions, result)
     return result
 
 
 def _near_misses(play: Play, positions: SourcePositions) -> Iterator[Fault]:
     """Warnings about types that look like misspelt standard ones: nothing that was meant comes under them."""
-    asked = [(("if", "history", index, "type"), one.type) for index, one in enumerate(play.if_.history)]
-    for path, types in [*asked, (("goal", "when"), play.goal.when)]:
+    asked: list[tuple[Path, Sequence[str]]] = [
+        (("if", "history", index, "type"), one.type) for index, one in enumerate(play.if_.history)
+    ]
+    for path, types in [*asked, (("goal", "when"), play.goal.when), *awaited_types(play)]:
         for type_name in types:
             meant = near_miss(type_name) if type_name != "*" else None
             if meant is not None:
                 message = f"{type_name!r} is no standard type, and looks like {meant}"
                 yield positions.fault(path, message, "correct it, or leave it where a source of yours posts it")
+
+
+def _check_steps(play: Play, positions: SourcePositions, result: ParsedPlays) -> None:
+    if not play.steps:
+        return
+    faults = sequence_faults(play, positions)
+    result.warnings.extend(sequence_warnings(play, positions))
+    if faults:
+        result.faults.extend(faults)
+        result.plays.pop(play.play, None)
+        result.faulty[play.play] = play
 
 
 def _keep_the_rest(document: Document, error: ValidationError, result: ParsedPlays) -> None:
@@ -105,6 +121,12 @@ def _keep_the_rest(document: Document, error: ValidationError, result: ParsedPla
 def _explained(document: Document, error: ValidationError) -> list[Fault]:
     faults: dict[tuple[object, ...], Fault] = {}
     for problem in error.errors():
+        if problem["loc"][:1] == ("action",) and document.value.get("steps") and "action" not in document.value:
+            if problem["type"] != "missing" or len(problem["loc"]) > 1:
+                continue  # a sequence's first message: it is reported where it is written
+            message = "this sequence never sends: write a step with send"
+            faults.setdefault(("steps", "missing"), document.positions.fault(("steps",), message))
+            continue
         # pydantic's "[key]" says that the name itself is wrong.
         path = written_path(document.value, tuple(step for step in problem["loc"] if step != "[key]"))
         message = problem["msg"].removeprefix("Value error, ")
@@ -163,6 +185,7 @@ def check_lifecycles(parsed: ParsedPlays, known: Iterable[KnownLifecycle]) -> li
                     where = " or ".join(play.when.lifecycle) or "any lifecycle"
                     message = f"there is no stage {stage!r} in {where}: known are {', '.join(sorted(there))}"
                     faults.append(positions.fault(["when", key], message))
+        faults += [positions.fault(path, message) for path, message in unknown_moves(play, stages)]
     return faults
 
 
@@ -213,30 +236,43 @@ def check_play_endpoints(
     faults: list[Fault] = []
     installed = sorted(channels)
     for name, play in [*parsed.plays.items(), *parsed.faulty.items()]:
-        positions, action = parsed.positions[name], play.action
-        if action.channel not in installed:
-            message = f"there is no channel {action.channel!r}: known are {', '.join(installed)}"
-            faults.append(positions.fault(["action", "channel"], message))
-            continue
-        of_channel = sorted(one.name for one in endpoints.values() if one.type == action.channel)
-        listed = ", ".join(of_channel) or "none"
-        if action.endpoint is None and len(of_channel) != 1:
-            message = f"write endpoint: the {action.channel} endpoints in {named} are: {listed}"
-            faults.append(positions.fault(["action"], message))
-        elif action.endpoint is not None and action.endpoint not in of_channel:
-            other = endpoints.get(action.endpoint)
-            message = (
-                f"endpoint {action.endpoint!r} is of type {other.type}, not {action.channel}"
-                if other
-                else f"there is no endpoint {action.endpoint!r} in {named}; of type {action.channel} there is: {listed}"
-            )
-            faults.append(positions.fault(["action", "endpoint"], message))
+        positions = parsed.positions[name]
+        for path, action in play.message_paths():
+            wrong = _endpoint_fault(action, endpoints, installed, named)
+            if wrong is not None:
+                key, message = wrong
+                faults.append(positions.fault([*path, *key], message))
     return faults
 
 
+def _endpoint_fault(
+    action: ActionSpec, endpoints: Mapping[str, Endpoint], installed: Sequence[str], named: str
+) -> tuple[list[str], str] | None:
+    """(key within the action, message), or None."""
+    if action.channel not in installed:
+        return ["channel"], f"there is no channel {action.channel!r}: known are {', '.join(installed)}"
+    of_channel = sorted(one.name for one in endpoints.values() if one.type == action.channel)
+    listed = ", ".join(of_channel) or "none"
+    if action.endpoint is None and len(of_channel) != 1:
+        return [], f"write endpoint: the {action.channel} endpoints in {named} are: {listed}"
+    if action.endpoint is None or action.endpoint in of_channel:
+        return None
+    other = endpoints.get(action.endpoint)
+    if other is not None:
+        return ["endpoint"], f"endpoint {action.endpoint!r} is of type {other.type}, not {action.channel}"
+    message = f"there is no endpoint {action.endpoint!r} in {named}; of type {action.channel} there is: {listed}"
+    return ["endpoint"], message
+
+
 def with_endpoint(play: Play, endpoints: Mapping[str, Endpoint]) -> Play:
-    """The play with the endpoint it means, where it names none."""
-    if play.action.endpoint is not None:
+    """The play with the endpoints it means, where it names none."""
+
+    def named(action: ActionSpec) -> ActionSpec:
+        if action.endpoint is not None:
+            return action
+        (only,) = (one.name for one in endpoints.values() if one.type == action.channel)
+        return action.model_copy(update={"endpoint": only})
+
+    if all(action.endpoint is not None for _, action in play.message_paths()):
         return play
-    (only,) = (one.name for one in endpoints.values() if one.type == play.action.channel)
-    return play.model_copy(update={"action": play.action.model_copy(update={"endpoint": only})})
+    return play.with_messages(named)

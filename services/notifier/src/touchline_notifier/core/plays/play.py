@@ -11,29 +11,30 @@
     action: {channel: webhook, endpoint: crm, subject: "…", body: "We miss you, {{ customer_id }}"}
     limits: {per_customer: {count: 1, within: 7d}, quiet_hours: {from: "21:00", to: "08:00"}, max_age: 24h}
     hold_out: 10%
+
+With `steps` instead of `action` it is a sequence (docs/sequences.md).
 """
 
 import re
+from collections.abc import Callable
 from datetime import date, time, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from touchline_runtime.yaml.positions import Path
 from touchline_schemas.events.facts import MoveKind
 
 from touchline_notifier.core.decisions.stage_events import FactType
 from touchline_notifier.core.limits.quiet_hours import DAYS, Business, Quiet, zone_named
-from touchline_notifier.core.plays.conditions import check_operators
 from touchline_notifier.core.plays.durations import Duration, say
-from touchline_notifier.core.profiles.kept_values import KEPT_PER_TYPE
-from touchline_notifier.core.texts import languages
+from touchline_notifier.core.plays.parts import ActionSpec, BusinessDelay, If, Names, Part, one_or_several
+from touchline_notifier.core.sequences.program import sends, with_messages
+from touchline_notifier.core.sequences.steps import Step
 from touchline_notifier.core.texts.named_templates import LONGEST_NAME, NAME
 
 DEFAULT_MAX_AGE = timedelta(hours=24)
+MOST_STEPS = 50
 CONVERSIONS = ("purchased", "renewed", "upgraded", "deal_won")
-
-
-def _several(value: object) -> object:
-    return value if isinstance(value, list | tuple) else [value]
 
 
 def _a_zone(name: str) -> str:
@@ -51,10 +52,8 @@ def _a_share(value: object) -> object:
     return value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
 Level = Annotated[int, Field(ge=1)]
 Zone = Annotated[str, AfterValidator(_a_zone)]
-Condition = Annotated[Any, AfterValidator(check_operators)]
 
 
 def _a_consent_channel(name: str) -> str:
@@ -73,15 +72,9 @@ def _a_template_name(name: str) -> str:
 
 
 TemplateName = Annotated[str, AfterValidator(_a_template_name)]
-LocaleName = Annotated[str, AfterValidator(languages.checked)]
-MOST_LOCALES = 50
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class When(_Part):
+class When(Part):
     """The facts a play matches. What is left out matches everything."""
 
     fact: FactType
@@ -89,11 +82,11 @@ class When(_Part):
     stage: Names = Field(default=(), description="stalled or recovered in, or moved into")
     from_stage: Names = Field(default=(), description="of stage-changed: moved out of")
     move: Annotated[
-        tuple[MoveKind, ...], BeforeValidator(_several, json_schema_input_type=MoveKind | tuple[MoveKind, ...])
+        tuple[MoveKind, ...], BeforeValidator(one_or_several, json_schema_input_type=MoveKind | tuple[MoveKind, ...])
     ] = Field(default=(), description="of stage-changed: enter, advance, regress, renew, lapse")
-    level: Annotated[tuple[Level, ...], BeforeValidator(_several, json_schema_input_type=Level | tuple[Level, ...])] = (
-        Field(default=(), description="of customer-stalled: 1, 2, …")
-    )
+    level: Annotated[
+        tuple[Level, ...], BeforeValidator(one_or_several, json_schema_input_type=Level | tuple[Level, ...])
+    ] = Field(default=(), description="of customer-stalled: 1, 2, …")
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:
@@ -104,94 +97,17 @@ class When(_Part):
         return self
 
 
-class History(_Part):
-    """So many touchpoints of such types, in a trailing window."""
-
-    type: Names = Field(description="one or several types, or '*'")
-    count: Condition = Field(default={"gte": 1}, description=f"by default at least one; history knows {KEPT_PER_TYPE}")
-    within: Duration | None = None
-
-
-class If(_Part):
-    """For whom: all of it has to hold, when the fact comes and whenever the action is decided again."""
-
-    profile: dict[str, Condition] = Field(
-        default_factory=dict, description="email, time_zone, locale, traits.…, last.<type>.<property>"
-    )
-    history: tuple[History, ...] = ()
-
-
-class LocaleTexts(_Part):
-    """The texts in one more language. What `de-AT` leaves out is that of `de`."""
-
-    subject: str | None = None
-    body: str | None = None
-    html: str | None = None
-
-
-class Utm(_Part):
-    """Parameters for the http(s) links in body and html; the texts are templates too. A link keeps those it has."""
-
-    source: str | None = Field(default=None, description="utm_source, such as touchline")
-    medium: str | None = Field(default=None, description="utm_medium, such as email")
-    campaign: str | None = Field(default=None, description="utm_campaign, such as '{{ play }}'")
-    term: str | None = None
-    content: str | None = None
-    id: str | None = None
-
-
-class Track(_Part):
-    """What the company learns of a mail that it sent: off unless said."""
-
-    opens: bool = Field(default=False, description="a pixel at the end of the HTML: a touchpoint email_opened")
-    clicks: bool = Field(default=False, description="links in html lead through the notifier: email_clicked")
-
-
-class ActionSpec(_Part):
-    """What is done. Texts are Jinja templates over the customer, their traits and the fact (docs/plays.md)."""
-
-    channel: str = Field(default="webhook", pattern=r"^[a-z][a-z0-9_]*$")
-    endpoint: str | None = Field(default=None, description="name in the endpoints file; left out: the channel's only")
-    subject: str | None = None
-    body: str | None = Field(default=None, description="plain text; of a mail without one it is made from html")
-    html: str | None = Field(
-        default=None, description="for email: HTML beside the text, or instead of it; values are escaped"
-    )
-    locale: LocaleName | None = Field(default=None, description="the language of these texts, such as en")
-    locales: dict[LocaleName, LocaleTexts] = Field(
-        default_factory=dict,
-        max_length=MOST_LOCALES,
-        description="the texts in more languages: de, de-AT, …; a customer gets theirs, else `locale`",
-    )
-    utm: Utm | None = None
-    track: Track | None = Field(default=None, description="opens and clicks of the mail, as touchpoints")
-    to: str | None = Field(default=None, description="an address of the company's own, instead of the customer's")
-    data: dict[str, Any] = Field(default_factory=dict, description="more for programs; texts in it are templates too")
-    headers: dict[str, str] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _each_language_once(self) -> Self:
-        if self.locales and self.locale is None:
-            raise ValueError("locales: say the language of the texts outside it, too: locale: en")
-        names = [name for name in (self.locale, *self.locales) if name is not None]
-        tags = [languages.tag(name) for name in names]
-        twice = next((name for index, name in enumerate(names) if tags[index] in tags[:index]), None)
-        if twice is not None:
-            raise ValueError(f"locales: {twice} is there twice: keep one of the two")
-        return self
-
-
-class Cap(_Part):
+class Cap(Part):
     """At most ``count`` in any window of that length (rolling, to the microsecond)."""
 
     count: int = Field(ge=1)
     within: Duration
 
 
-Caps = Annotated[tuple[Cap, ...], BeforeValidator(_several, json_schema_input_type=Cap | tuple[Cap, ...])]
+Caps = Annotated[tuple[Cap, ...], BeforeValidator(one_or_several, json_schema_input_type=Cap | tuple[Cap, ...])]
 
 
-class QuietHours(_Part):
+class QuietHours(Part):
     """On the customer's wall clock. Over midnight when ``from`` is the later one."""
 
     start: time = Field(alias="from")
@@ -214,11 +130,11 @@ class QuietHours(_Part):
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 
-class BusinessDays(_Part):
+class BusinessDays(Part):
     """On these local days alone."""
 
-    days: Annotated[tuple[Day, ...], BeforeValidator(_several, json_schema_input_type=Day | tuple[Day, ...])] = Field(
-        default=("mon", "tue", "wed", "thu", "fri"), min_length=1
+    days: Annotated[tuple[Day, ...], BeforeValidator(one_or_several, json_schema_input_type=Day | tuple[Day, ...])] = (
+        Field(default=("mon", "tue", "wed", "thu", "fri"), min_length=1)
     )
     holidays: tuple[date, ...] = ()
 
@@ -228,17 +144,11 @@ class BusinessDays(_Part):
         return Business(frozenset(DAYS.index(day) for day in self.days), frozenset(self.holidays))
 
 
-class BusinessDelay(_Part):
-    """So many business days (``limits.business_days``, else Monday to Friday)."""
-
-    business_days: int = Field(ge=1, le=90)
-
-
 def _true_means_default(value: object) -> object:
     return {} if value is True else None if value is False else value
 
 
-class Limits(_Part):
+class Limits(Part):
     """What holds an action back."""
 
     per_customer: Caps = Field(
@@ -268,14 +178,14 @@ class Limits(_Part):
         return self.per_play + cool
 
 
-class Goal(_Part):
+class Goal(Part):
     """What the play is to achieve: counted for treated customers and for the control group."""
 
     when: Names = CONVERSIONS
     within: Duration = timedelta(days=30)
 
 
-class Play(_Part):
+class Play(Part):
     """One play, as its file says."""
 
     play: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100, description="its name, once")
@@ -283,7 +193,10 @@ class Play(_Part):
     about: str | None = None
     when: When
     if_: If = Field(default_factory=If, alias="if")
-    action: ActionSpec
+    action: ActionSpec = Field(description="what is done; of a sequence: its first message")
+    steps: tuple[Step, ...] = Field(
+        default=(), max_length=MOST_STEPS, description="a sequence of steps, instead of `action` (docs/sequences.md)"
+    )
     limits: Limits = Field(default_factory=Limits)
     priority: int = Field(
         default=0,
@@ -310,6 +223,23 @@ class Play(_Part):
     )
     enabled: bool = True
 
+    @model_validator(mode="before")
+    @classmethod
+    def _first_message(cls, value: Any) -> Any:
+        """A sequence's `action` is its first message."""
+        if not isinstance(value, dict) or not value.get("steps"):
+            return value
+        if value.get("action") is not None:
+            raise ValueError("write either action, or steps with a send")
+        first = _first_send(value["steps"])
+        return value if first is None else {**value, "action": first}
+
+    @model_validator(mode="after")
+    def _waits_in_steps(self) -> Self:
+        if self.steps and self.delay is not None:
+            raise ValueError("delay: a sequence waits by a step: write `- wait: …` before the first send")
+        return self
+
     @model_validator(mode="after")
     def _can_ever_send(self) -> Self:
         if self.limits.max_age and isinstance(self.delay, timedelta) and self.limits.max_age <= self.delay:
@@ -317,35 +247,37 @@ class Play(_Part):
                 f"limits.max_age ({say(self.limits.max_age)}) is not longer than delay ({say(self.delay)}): every "
                 "action would be too old; both count from the fact"
             )
-        if not self.action.subject and not self.action.body and not self.action.html and self.action.channel == "email":
-            raise ValueError("action: a mail needs a subject and a body")
-        return self
-
-    @model_validator(mode="after")
-    def _tracks_what_a_customer_opens(self) -> Self:
-        action = self.action
-        if not self.tracks:
-            return self
-        if action.channel != "email":
-            raise ValueError(f"action: track is for channel email, and this is {action.channel}: leave it out")
-        if action.to is not None:
-            raise ValueError(
-                "action: a mail to the company's own address says nothing of the customer: leave track out"
-            )
-        if action.track is not None and action.track.clicks and not self.html_texts:
-            raise ValueError("action: clicks are tracked in html, and there is none: write html, or leave clicks out")
+        problem = None if self.steps else self.action.unsendable()
+        if problem is not None:
+            raise ValueError(f"action: {problem}")
         return self
 
     @property
-    def tracks(self) -> bool:
-        """Whether opens or clicks of its mails are tracked."""
-        return self.action.track is not None and (self.action.track.opens or self.action.track.clicks)
+    def messages(self) -> "tuple[Play, ...]":
+        """The play once for each message that it can send, as a play with that message alone."""
+        return tuple(self.with_message(spec) for _, _, spec in sends(self.steps)) if self.steps else (self,)
 
-    @property
-    def html_texts(self) -> tuple[str, ...]:
-        """The HTML of every language."""
-        found = (self.action.html, *(texts.html for texts in self.action.locales.values()))
-        return tuple(text for text in found if text is not None)
+    def message_paths(self) -> list[tuple[Path, ActionSpec]]:
+        """Every message, and where the text has it."""
+        return [(path, spec) for _, path, spec in sends(self.steps)] if self.steps else [(("action",), self.action)]
+
+    def with_message(self, spec: ActionSpec) -> "Play":
+        """A play of one step that sends this."""
+        return self.model_copy(update={"action": spec, "steps": ()})
+
+    def with_messages(self, change: Callable[[ActionSpec], ActionSpec]) -> "Play":
+        """The same play with every message changed."""
+        return self.model_copy(
+            update={"action": change(self.action), "steps": with_messages(self.steps, change)}
+            if self.steps
+            else {"action": change(self.action)}
+        )
+
+    def definition(self) -> dict[str, Any]:
+        """Its text as JSON; read again it is the same play."""
+        return self.model_dump(
+            mode="json", by_alias=True, exclude_unset=True, exclude={"action"} if self.steps else None
+        )
 
     @property
     def max_age(self) -> timedelta:
@@ -363,7 +295,26 @@ class Play(_Part):
         return max((cap.within for cap in caps), default=timedelta(0))
 
 
+def _first_send(steps: Any) -> Any:
+    """The first message of steps as they are written, or None."""
+    for step in steps if isinstance(steps, list | tuple) else ():
+        if isinstance(step, Step):
+            step = step.model_dump(by_alias=True, exclude_unset=True)
+        if not isinstance(step, dict):
+            continue
+        if step.get("send") is not None:
+            return step["send"]
+        branch = step.get("branch")
+        if isinstance(branch, dict):
+            for arm in ("then", "else"):
+                if (found := _first_send(branch.get(arm))) is not None:
+                    return found
+    return None
+
+
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of plays, for editors."""
     schema = Play.model_json_schema(by_alias=True, mode="validation")
+    schema["required"] = [name for name in schema["required"] if name != "action"]
+    schema["oneOf"] = [{"required": ["action"]}, {"required": ["steps"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Touchline play", **schema}

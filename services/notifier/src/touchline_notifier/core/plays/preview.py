@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
-from touchline_notifier.core.decisions.customer_history import Action, CustomerHistory, reason_text
-from touchline_notifier.core.decisions.decide import Decided, Decider
+from touchline_notifier.core.decisions.action import Action, play_of, reason_text
+from touchline_notifier.core.decisions.customer_history import CustomerHistory
+from touchline_notifier.core.decisions.decide import Decider
+from touchline_notifier.core.decisions.decided import Decided
 from touchline_notifier.core.decisions.stage_events import Fact, LifecyclePosition
 from touchline_notifier.core.limits.limits import Circumstances, Hold, hindrances
 
@@ -60,6 +62,7 @@ class Previewed:
     Attributes:
         limits: every limit that held it back at that moment, the published reason among them.
         locale: of the texts, where the play says it.
+        step: of a sequence.
     """
 
     at: datetime
@@ -75,6 +78,7 @@ class Previewed:
     subject: str | None = None
     text: str | None = None
     locale: str | None = None
+    step: str | None = None
 
     @property
     def reason_code(self) -> str | None:
@@ -144,6 +148,14 @@ def preview(
             if one.event is not None:
                 found.append(_previewed(one, now.now, limits.get(action.action_id, ())))
 
+    def follow_runs(history: CustomerHistory, now: datetime) -> None:
+        """What would be sent arrives at once. A run is looked at again when it would be."""
+        for run in history.running:
+            if run.action is not None and run.action.outcome == "decided":
+                run.action.outcome, run.concluded_at, run.wake_at = "sent", now, now
+            if run.wake_at is not None:
+                heapq.heappush(due, (run.wake_at, history.customer_id, run.run_id))
+
     def decide_due(up_to: datetime) -> None:
         while due and due[0][0] <= up_to:
             at, customer_id, ident = heapq.heappop(due)
@@ -152,6 +164,9 @@ def preview(
             now = Circumstances(at, to_customers=to_customers)
             limits = {one.action_id: _limits(decider, one, history, now) for one in actions}
             note(decider.decide_again(actions, history, now), history, now, limits)
+            for one in decider.wake([run.run_id for run in history.running if run.wake_at == at], history, now):
+                note([one], history, now, {one.action.action_id: _limits(decider, one.action, history, now, one)})
+            follow_runs(history, at)
 
     for recorded in sorted(recorded_facts, key=lambda one: one.at):
         decide_due(recorded.at)
@@ -162,6 +177,7 @@ def preview(
         # One at a time: a limit counts what was decided just before.
         for one in decider.decide(fact, history, now):
             note([one], history, now, {one.action.action_id: _limits(decider, one.action, history, now, one)})
+        follow_runs(history, recorded.at)
     decide_due(until)
     return found
 
@@ -169,10 +185,10 @@ def preview(
 def _limits(
     decider: Decider, action: Action, history: CustomerHistory, now: Circumstances, decided: Decided | None = None
 ) -> tuple[Hold, ...]:
-    play = decider.plays.get(action.play)
+    play = play_of(action, decider.plays)
     if play is None or (decided is not None and decided.event is not None and decided.event.outcome != "held"):
         return ()
-    return tuple(hindrances(play, action.fact, history, now))
+    return tuple(hindrances(play, action.fact, history, now, since=action.since))
 
 
 def _previewed(decided: Decided, at: datetime, limits: tuple[Hold, ...]) -> Previewed:
@@ -193,6 +209,7 @@ def _previewed(decided: Decided, at: datetime, limits: tuple[Hold, ...]) -> Prev
         subject=decided.rendered.subject if decided.rendered else None,
         text=decided.rendered.text if decided.rendered else None,
         locale=decided.rendered.locale if decided.rendered else None,
+        step=action.step.name if action.step else None,
     )
 
 

@@ -11,9 +11,10 @@ from touchline_runtime.yaml.positions import Path, describe_path
 from touchline_schemas.times import to_wire
 from touchline_schemas.touchpoint import unstorable
 
-from touchline_notifier.core.decisions.customer_history import Action
+from touchline_notifier.core.decisions.action import Action
 from touchline_notifier.core.plays.locale_texts import FALLBACK, chosen_texts
-from touchline_notifier.core.plays.play import Play, Utm
+from touchline_notifier.core.plays.parts import Utm
+from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.plays.template_formats import PLAY_ZONE, TEXT_LOCALE
 from touchline_notifier.core.texts.links import Change, change_html, change_text, leads_to, with_parameters
 from touchline_notifier.core.texts.named_templates import TOP
@@ -124,11 +125,11 @@ class Templates:
         if body is None and page is not None and action.channel == EMAIL:
             body = _text_of(texts.html.path, page)
         pixel = None
-        if self._tracker is not None and play.tracks and spec.track is not None:
+        if self._tracker is not None and spec.tracks and spec.track is not None:
             if spec.track.opens:
                 pixel = self._tracker.pixel(action.action_id)
             if spec.track.clicks and page is not None:
-                hosts = written_hosts((*play.html_texts, *play.templates.values()))
+                hosts = written_hosts((*spec.html_texts, *play.templates.values()))
                 page = self._tracker.tracked(page, action.action_id, hosts, link)
                 _check_length(texts.html.path, page)
         return Rendered(

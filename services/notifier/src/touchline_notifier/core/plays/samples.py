@@ -8,7 +8,7 @@ from typing import Any
 
 from touchline_schemas.events.facts import CustomerRecovered, CustomerStalled, MoveKind, Reason, StageChanged
 
-from touchline_notifier.core.decisions.customer_history import Action
+from touchline_notifier.core.decisions.action import Action
 from touchline_notifier.core.decisions.stage_events import fact_of
 from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.plays.template_formats import Sample

@@ -25,7 +25,38 @@ class Findings(NamedTuple):
 
 
 def check_templates(play: Play, positions: SourcePositions) -> Findings:
-    """Everything about a play's templates."""
+    """Everything about a play's templates: those of each message of a sequence."""
+    faults: list[Fault] = []
+    warnings: list[Fault] = []
+    texts: list[tuple[Path, str]] = []
+    for path, spec in play.message_paths():
+        found = _check_message(play.with_message(spec), MessagePositions(positions, path))
+        faults += found.faults
+        warnings += found.warnings
+        texts += named_templates.texts_of(spec.model_dump(mode="python"))
+    if not faults:
+        warnings += _unused(play, positions, texts)
+    return Findings(list(dict.fromkeys(faults)), list(dict.fromkeys(warnings)))
+
+
+class MessagePositions:
+    """Positions of a play of one message, in the text of the play that it is a message of.
+
+    Args:
+        path: of the message.
+    """
+
+    def __init__(self, positions: SourcePositions, path: Path) -> None:
+        self._positions = positions
+        self._path = path
+
+    def fault(self, path: Path, message: str, instead: str = "", *, within: int | None = None) -> Fault:
+        """See :meth:`SourcePositions.fault`."""
+        whole = (*self._path, *path[1:]) if path[:1] == ("action",) else path
+        return self._positions.fault(whole, message, instead, within=within)
+
+
+def _check_message(play: Play, positions: MessagePositions) -> Findings:
     texts = list(named_templates.texts_of(play.action.model_dump(mode="python")))
     problems = [*named_templates.missing(texts, play.templates), *named_templates.circles(play.templates)]
     if problems:
@@ -34,10 +65,10 @@ def check_templates(play: Play, positions: SourcePositions) -> Findings:
     if lacking:
         return Findings(lacking, [])
     tried = _tried(play, positions)
-    return Findings(tried.faults, [*tried.warnings, *_unused(play, positions, texts), *_unescaped(play, positions)])
+    return Findings(tried.faults, [*tried.warnings, *_unescaped(play, positions)])
 
 
-def _tried(play: Play, positions: SourcePositions) -> Findings:
+def _tried(play: Play, positions: MessagePositions) -> Findings:
     """The texts in every language, with every kind of fact."""
     warnings: list[Fault] = []
     for locale in (play.action.locale, *play.action.locales):
@@ -48,7 +79,7 @@ def _tried(play: Play, positions: SourcePositions) -> Findings:
     return Findings([], list(dict.fromkeys(warnings)))  # de-AT has texts of de
 
 
-def _tried_in(locale: str | None, play: Play, positions: SourcePositions) -> Findings:
+def _tried_in(locale: str | None, play: Play, positions: MessagePositions) -> Findings:
     templates = Templates(tracker=_SAMPLE_TRACKER)
     actions = list(sample_actions(play))
     for action in actions:
@@ -72,7 +103,7 @@ def _unused(play: Play, positions: SourcePositions, texts: list[tuple[Path, str]
     return [positions.fault((TOP, name), "no text names this template") for name in names]
 
 
-def _unescaped(play: Play, positions: SourcePositions) -> list[Fault]:
+def _unescaped(play: Play, positions: MessagePositions) -> list[Fault]:
     spec = play.action
     pages: list[tuple[Path, str | None]] = [(("action", "html"), spec.html)]
     pages += [(("action", "locales", name, "html"), texts.html) for name, texts in spec.locales.items()]

@@ -153,6 +153,11 @@ class Profile:
         wanted = self.seen if "*" in types else {name: self.seen[name] for name in types if name in self.seen}
         return [from_micros(entry[0]) for entries in wanted.values() for entry in entries if entry[0] > least]
 
+    def newest(self) -> Iterator[tuple[str, datetime, Mapping[str, Any]]]:
+        """(type, when, properties that are no lists or objects) of the newest touchpoint of each type."""
+        for kind, (properties, at, _) in self.last.items():
+            yield kind, from_micros(at), properties
+
     def take(self, touchpoint: Touchpoint) -> None:
         """Fold one touchpoint; folding it again changes nothing."""
         if touchpoint.machine or touchpoint.source == NOTIFIER_SOURCE:

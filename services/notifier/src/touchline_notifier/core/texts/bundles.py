@@ -47,9 +47,10 @@ def bundle(text: str, available: Mapping[str, str], files: Mapping[str, str] | N
         files: name → the file it is from.
     """
     document = _document(text)
-    if document is None or TOP in document.value or not isinstance(action := document.value.get("action"), dict):
+    if document is None or TOP in document.value:
         return Bundle(text)
-    found = needed((one for _, one in texts_of(action)), available)
+    given = {name: document.value[name] for name in ("action", "steps") if name in document.value}
+    found = needed((one for _, one in texts_of(given)), available)
     if not found:
         return Bundle(text)
     lines = [*text.rstrip().splitlines(), "", _HEADING, f"{TOP}:"]

@@ -28,6 +28,7 @@ from touchline_notifier.application.api_ports import (
     Page,
     Queries,
     Sending,
+    SequenceReads,
     Suppressions,
     Unsubscribe,
 )
@@ -44,6 +45,7 @@ from touchline_notifier.entrypoints.http.people import people_router
 from touchline_notifier.entrypoints.http.plays.previews import PreviewRoutes
 from touchline_notifier.entrypoints.http.plays.publishing import PublishingRoutes
 from touchline_notifier.entrypoints.http.plays.testing import TestingRoutes
+from touchline_notifier.entrypoints.http.sequences import sequences_router
 from touchline_notifier.entrypoints.http.unsubscribe import unsubscribe_router
 
 _ANSWER_SECONDS = 30.0
@@ -79,6 +81,7 @@ class Api:
     suppressions: Suppressions | None = None
     consent: Consent | None = None
     mail_links: MailLinks | None = None
+    sequences: SequenceReads | None = None
     wake_delivery: Callable[[], None] = lambda: None
     answers: AnswerCache = field(default_factory=AnswerCache)
 
@@ -119,6 +122,8 @@ def build_api(api: Api, *, version: str, health: Health, metrics: Metrics) -> Fa
             include_guarded(app, routes.router(), only_known_parameters, change=Role.EDITOR)
     for router in (_actions(api, queries), _deliveries(api, queries), _plays(api, queries), _operations(api, queries)):
         include_guarded(app, router, only_known_parameters)
+    if api.sequences is not None:
+        include_guarded(app, sequences_router(api.sequences, api.plays, api.answers), only_known_parameters)
     if api.insights is not None and api.suppressions is not None and api.consent is not None:
         people = people_router(api.insights, queries, api.suppressions, api.consent)
         include_guarded(app, people, only_known_parameters)
@@ -291,6 +296,7 @@ def _described(play: Play, source: PlaySource | None) -> dict[str, Any]:
         "endpoint": play.action.endpoint,
         "priority": play.priority,
         "hold_out": play.hold_out,
+        "messages": len(play.messages),
     }
 
 

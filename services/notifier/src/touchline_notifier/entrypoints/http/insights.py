@@ -15,7 +15,7 @@ from touchline_schemas.identity import customer_key
 from touchline_schemas.times import to_wire
 
 from touchline_notifier.core.delivery.endpoints import Endpoint
-from touchline_notifier.core.plays.play import Play, Track
+from touchline_notifier.core.plays.play import Play
 
 Since = Annotated[AwareDatetime | None, Query(description="decisions from this instant on (RFC 3339)")]
 Until = Annotated[AwareDatetime | None, Query(description="decisions before this instant (RFC 3339)")]
@@ -137,9 +137,10 @@ def insights_router(
 
 def _tracked(mails: Mapping[str, Any], play: Play) -> dict[str, Any] | None:
     """What was done with a play's mails, as far as it is tracked, or was."""
-    track = play.action.track or Track()
+    tracks = [spec.track for _, spec in play.message_paths() if spec.track is not None]
+    opens, clicks = any(one.opens for one in tracks), any(one.clicks for one in tracks)
     counts = {
         kind: mails[kind] if tracked or mails[kind] or mails["machines"][kind] else None
-        for kind, tracked in (("opened", track.opens), ("clicked", track.clicks))
+        for kind, tracked in (("opened", opens), ("clicked", clicks))
     }
     return None if all(count is None for count in counts.values()) else {**mails, **counts}

@@ -29,7 +29,9 @@ RETURNING (value #>> '{}')::int
 
 REMEMBER = "UPDATE kept SET value = to_jsonb($1::int) WHERE name = 'partitions'"
 
-FILED_BY: Mapping[str, str] = {"actions": "customer_id", "deliveries": "customer_id", "outbox": "key"}
+FILED_BY: Mapping[str, str] = {
+    "actions": "customer_id", "sequence_runs": "customer_id", "deliveries": "customer_id", "outbox": "key",
+}  # fmt: skip
 """Table → the column with the key whose partition its rows are on."""
 
 # Each partition's publisher counts for itself.
@@ -61,7 +63,9 @@ async def refile(pool: asyncpg.Pool, settings: NotifierSettings) -> None:
         before = await connection.fetchval(REMEMBER_FIRST, settings.partitions)
         if before == settings.partitions:
             return
-        await connection.execute("LOCK TABLE positions, actions, deliveries, outbox IN SHARE ROW EXCLUSIVE MODE")
+        await connection.execute(
+            "LOCK TABLE positions, actions, sequence_runs, deliveries, outbox IN SHARE ROW EXCLUSIVE MODE"
+        )
         rows = await file_by_key(connection, FILED_BY, partial(partition_of, partitions=settings.partitions))
         await connection.execute(NUMBER_AGAIN)
         await connection.execute(RAISE_EPOCHS)

@@ -11,6 +11,7 @@ from touchline_schemas.times import to_wire
 
 from touchline_notifier.adapters.postgres.customers import Customers
 from touchline_notifier.adapters.postgres.reads.queries import plain
+from touchline_notifier.adapters.postgres.reads.sequences import sequences_of
 from touchline_notifier.core.delivery.endpoints import Endpoint
 from touchline_notifier.core.profiles.address_hashes import Hashes
 from touchline_notifier.core.profiles.profile import Profile
@@ -57,6 +58,14 @@ WHERE event.judged AND NOT event.machine AND event.kind = 'clicked'
 GROUP BY event.link, event.name
 ORDER BY clicked DESC, number, event.name
 LIMIT 50
+"""
+PLAY_RUNS = """
+-- Of a sequence, what came of its runs.
+SELECT count(*) FILTER (WHERE recovered_at IS NOT NULL) AS recovered,
+       count(*) FILTER (WHERE returned_at IS NOT NULL) AS returned,
+       count(*) FILTER (WHERE converted_at IS NOT NULL) AS converted
+FROM sequence_runs
+WHERE play = $1 AND started_at >= $2 AND started_at < $3 AND end_code IS DISTINCT FROM 'hold_out'
 """
 PLAY_REASONS = """
 SELECT outcome, reason_code, count(*) AS actions
@@ -146,13 +155,17 @@ class PostgresInsights:
     async def play(self, name: str, since: datetime, until: datetime) -> dict[str, Any]:
         """A play's funnel, what was done with its mails, what held its actions back, and its days."""
         row = await self._pool.fetchrow(PLAY, name, since, until)
+        runs = await self._pool.fetchrow(PLAY_RUNS, name, since, until)
+        funnel = {} if row is None else dict(row.items())
+        for measure, people in runs.items() if runs is not None else ():
+            funnel[measure] = funnel.get(measure, 0) + people
         reasons = await self._pool.fetch(PLAY_REASONS, name, since, until)
         days = await self._pool.fetch(PLAY_DAYS, name, since, until)
         events = await self._pool.fetch(PLAY_MAILS, name, since, until)
         mails = {(one["kind"], one["machine"]): one["actions"] for one in events}
         links = await self._pool.fetch(PLAY_LINKS, name, since, until)
         return {
-            "funnel": dict(row.items()) if row is not None else {},
+            "funnel": funnel,
             "mails": {
                 **{kind: mails.get((kind, False), 0) for kind in ("opened", "clicked")},
                 "machines": {kind: mails.get((kind, True), 0) for kind in ("opened", "clicked")},
@@ -191,6 +204,7 @@ class PostgresInsights:
             profile = Profile.from_row(orjson.loads(row["profile"]), row["customer_id"])
             customers, address = Customers(connection, self._hashes, 0), profile.email
             stored = (await customers.suppressions([address])).get(address) if address is not None else None
+            sequences = await sequences_of(connection, row["customer_id"])
         person = Person(profile, address, stored)
         view = profile.view()
         channels = sorted(name[8:] for name in profile.values if name.startswith("consent."))
@@ -203,6 +217,7 @@ class PostgresInsights:
             "consent": {channel: bool(profile.consent(channel)) for channel in channels},
             "suppressions": _suppressions(person),
             "messages": [_message(person, way) for of in self._topics().values() for way in sorted(of)],
+            "sequences": sequences,
             "updated_at": plain(row)["updated_at"],
         }
 

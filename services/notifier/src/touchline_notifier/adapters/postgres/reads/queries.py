@@ -12,14 +12,14 @@ import orjson
 from touchline_schemas.times import to_wire
 
 from touchline_notifier.application.api_ports import BadCursorError, Page
-from touchline_notifier.core.decisions.customer_history import reason_text
+from touchline_notifier.core.decisions.action import reason_text
 from touchline_notifier.core.delivery.endpoints import Endpoint
 from touchline_notifier.core.limits.hold_out import Group
 
 _ACTION = """
 SELECT action_id, play, nullif(play_version, 0) AS play_version, fact_id, fact_type, customer_id, lifecycle, stage,
        channel, endpoint, outcome, reason_code, reason, fact_at, decide_at, decided_at, finished_at, recovered_at,
-       returned_at, converted_at
+       returned_at, converted_at, run_id, step
 FROM actions
 """
 
@@ -71,8 +71,16 @@ FROM (
            bool_or(coalesce(recovered_at <= decided_at + $2::interval, false))        AS recovered,
            bool_or(coalesce(returned_at <= decided_at + $2::interval, false))         AS returned,
            bool_or(coalesce(converted_at <= decided_at + $2::interval, false))        AS converted
-    FROM actions
-    WHERE play = $1 AND held_out IS NOT NULL AND ($3::timestamptz IS NULL OR decided_at >= $3)
+    FROM (
+        SELECT customer_id, held_out, decided_at, recovered_at, returned_at, converted_at
+        FROM actions
+        WHERE play = $1 AND held_out IS NOT NULL AND ($3::timestamptz IS NULL OR decided_at >= $3)
+        UNION ALL
+        -- Of a sequence from the beginning of the run on, for both groups.
+        SELECT customer_id, held_out, started_at, recovered_at, returned_at, converted_at
+        FROM sequence_runs
+        WHERE play = $1 AND ($3::timestamptz IS NULL OR started_at >= $3)
+    ) AS assigned
     GROUP BY customer_id
 ) AS customers
 GROUP BY held_out
@@ -98,7 +106,12 @@ def _cursor(moment: datetime, ident: UUID) -> str:
     return base64.urlsafe_b64encode(f"{moment.isoformat()}|{ident}".encode()).decode()
 
 
-def _after(cursor: str) -> tuple[datetime, UUID]:
+def after_cursor(cursor: str) -> tuple[datetime, UUID]:
+    """What a page begins after.
+
+    Raises:
+        BadCursorError: it was not made here.
+    """
     try:
         moment, ident = base64.urlsafe_b64decode(cursor.encode()).decode().split("|")
         return datetime.fromisoformat(moment).astimezone(UTC), UUID(ident)
@@ -106,7 +119,8 @@ def _after(cursor: str) -> tuple[datetime, UUID]:
         raise BadCursorError("cursor: take it from `next` of the page before, unchanged") from None
 
 
-def _page(rows: Sequence[asyncpg.Record], limit: int, moment: str, ident: str) -> Page:
+def page_of(rows: Sequence[asyncpg.Record], limit: int, moment: str, ident: str) -> Page:
+    """A page of rows, of which one more than ``limit`` was asked for; the columns that they are in order of."""
     shown = rows[:limit]
     following = _cursor(shown[-1][moment], shown[-1][ident]) if len(rows) > limit else None
     return Page([plain(row) for row in shown], following)
@@ -148,7 +162,7 @@ class PostgresQueries:
                 values.append(value)
                 conditions.append(f"{column} = ${len(values)}")
         if cursor is not None:
-            values += _after(cursor)
+            values += after_cursor(cursor)
             conditions.append(f"({order[0]}, {order[1]}) < (${len(values) - 1}, ${len(values)})")
         return list(await self._pool.fetch(statement.format(conditions=" AND ".join(conditions)), *values))
 
@@ -167,7 +181,7 @@ class PostgresQueries:
             "customer_id": customer_id, "play": play, "outcome": outcome, "reason_code": reason, "lifecycle": lifecycle,
         }  # fmt: skip
         rows = await self._listed(ACTIONS, filters, ("decided_at", "action_id"), cursor, limit + 1)
-        return _page(rows, limit, "decided_at", "action_id")
+        return page_of(rows, limit, "decided_at", "action_id")
 
     async def action(self, ident: UUID) -> dict[str, Any] | None:
         row = await self._pool.fetchrow(ACTION, ident)
@@ -187,7 +201,7 @@ class PostgresQueries:
     ) -> Page:
         filters = {"customer_id": customer_id, "status": status, "endpoint": endpoint}
         rows = await self._listed(DELIVERIES, filters, ("created_at", "id"), cursor, limit + 1)
-        return _page(rows, limit, "created_at", "id")
+        return page_of(rows, limit, "created_at", "id")
 
     async def delivery(self, ident: UUID) -> dict[str, Any] | None:
         row = await self._pool.fetchrow(DELIVERY, ident)

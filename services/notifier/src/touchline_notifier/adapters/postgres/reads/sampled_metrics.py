@@ -39,9 +39,21 @@ GROUP BY reason_code
 """
 
 ACTIONS_OVERDUE = """
-SELECT coalesce(greatest(0, extract(epoch FROM clock_timestamp() - min(decide_at))), 0)::float8
-FROM actions
-WHERE partition = ANY ($1::int[]) AND decide_at IS NOT NULL AND reason_code IS DISTINCT FROM 'sending_off'
+SELECT coalesce(greatest(0, extract(epoch FROM clock_timestamp() - least(
+    (
+        SELECT min(decide_at)
+        FROM actions
+        WHERE partition = ANY ($1::int[]) AND decide_at IS NOT NULL AND reason_code IS DISTINCT FROM 'sending_off'
+    ),
+    (SELECT min(wake_at) FROM sequence_runs WHERE partition = ANY ($1::int[]) AND wake_at IS NOT NULL)
+))), 0)::float8
+"""
+
+RUNS = """
+SELECT play, count(*) AS runs
+FROM sequence_runs
+WHERE partition = ANY ($1::int[]) AND ended_at IS NULL
+GROUP BY play
 """
 
 DELIVERIES = """
@@ -100,7 +112,12 @@ class SampledMetrics:
         for row in await self._pool.fetch(ACTIONS_WAITING, owned):
             waiting[(row["reason_code"] or "",)] = float(row["actions"])
         overdue = float(await self._pool.fetchval(ACTIONS_OVERDUE, owned))
-        return {declared.ACTIONS_WAITING: waiting, declared.ACTIONS_OVERDUE_SECONDS: {(): overdue}}
+        runs: Samples = {(row["play"],): float(row["runs"]) for row in await self._pool.fetch(RUNS, owned)}
+        return {
+            declared.ACTIONS_WAITING: waiting,
+            declared.ACTIONS_OVERDUE_SECONDS: {(): overdue},
+            declared.SEQUENCE_RUNS: runs,
+        }
 
     async def of_deliveries(self) -> dict[Sampled, Samples]:
         """What waits to be delivered, by endpoint."""

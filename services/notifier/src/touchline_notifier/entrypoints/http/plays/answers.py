@@ -60,12 +60,13 @@ class Withdrawn(BaseModel):
 
 
 class Texts(BaseModel):
-    """A play's texts for a customer. `locale`: the language; null: the play does not say. `chosen`: the customer would
-    get these; otherwise they show another language of the play. `error`: why the action would be held (reason
-    `template`).
+    """A play's texts for a customer. `step`: of a sequence. `locale`: the language; null: the play does not say.
+    `chosen`: the customer would get these; otherwise they show another language of the play. `error`: why the action
+    would be held (reason `template`).
     """
 
     customer_id: str
+    step: str | None = None
     locale: str | None = None
     chosen: bool = True
     subject: str | None = None
@@ -143,6 +144,7 @@ def _texts(trial: Trial) -> dict[str, Any]:
         error = None if trial.fault is None else fault_json(trial.fault)
         return {
             "customer_id": trial.customer_id,
+            "step": trial.step,
             "locale": trial.locale,
             "chosen": trial.chosen,
             "error": error,
@@ -150,6 +152,7 @@ def _texts(trial: Trial) -> dict[str, Any]:
     rendered = trial.rendered
     return {
         "customer_id": trial.customer_id,
+        "step": trial.step,
         "locale": trial.locale,
         "chosen": trial.chosen,
         "subject": rendered.subject,

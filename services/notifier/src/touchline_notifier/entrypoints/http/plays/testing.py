@@ -25,7 +25,8 @@ from touchline_notifier.entrypoints.http.plays.publishing import PlayName
 class TestRequest(BaseModel):
     """A test. `to`: your own address, on channels that write to one (email). `definition`: a draft; by default the play
     in force. `customer_id`: for whom the texts are rendered; by default whom the newest action was about. `locale`: in
-    this language of the play; by default in that customer's.
+    this language of the play; by default in that customer's. `step`: of a sequence, such as 1 or 3.then.1; by default
+    its first message.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -34,6 +35,7 @@ class TestRequest(BaseModel):
     definition: DefinitionText | None = Field(default=None, description="the YAML")
     customer_id: CustomerId = None
     locale: Annotated[str | None, Field(min_length=1, max_length=35), WITHOUT_NUL] = None
+    step: Annotated[str | None, Field(min_length=1, max_length=100), WITHOUT_NUL] = None
 
 
 class Tested(BaseModel):
@@ -78,7 +80,7 @@ class TestingRoutes:
         async def test(name: PlayName, body: TestRequest, request: Request) -> Mapping[str, Any]:
             text, play = await checked_text(self.live, self.checker, name, body.definition)
             customer = None if body.customer_id is None else customer_key(body.customer_id)
-            message = TestMessage(play, text, body.to, customer, body.locale)
+            message = TestMessage(play, text, body.to, customer, body.locale, body.step)
             try:
                 result = await self.tester.send(
                     message, self.live.in_force.endpoints, self.partitions, actor_of(request), datetime.now(UTC)
@@ -90,16 +92,16 @@ class TestingRoutes:
             except RenderingError as error:
                 detail = f"{error}, for this customer: name another, or write a default into the template"
                 raise Problem(422, detail, type="template") from None
-            return _answer(play.play, play.action.channel, result)
+            return _answer(play.play, result)
 
         return router
 
 
-def _answer(play: str, channel: str, result: TestResult) -> Mapping[str, Any]:
+def _answer(play: str, result: TestResult) -> Mapping[str, Any]:
     return {
         "play": play,
         "customer_id": result.customer_id,
-        "channel": channel,
+        "channel": result.channel,
         "endpoint": result.endpoint,
         "to": result.rendered.to,
         "outcome": result.outcome,
