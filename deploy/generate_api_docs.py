@@ -25,6 +25,7 @@ from touchline_notifier.adapters.postgres.plays.recent_customers import Postgres
 from touchline_notifier.adapters.postgres.plays.testing import PostgresTestLog
 from touchline_notifier.adapters.postgres.reads.insights import PostgresInsights
 from touchline_notifier.adapters.postgres.reads.queries import PostgresQueries
+from touchline_notifier.adapters.postgres.reads.sequences import PostgresSequences
 from touchline_notifier.adapters.postgres.suppressions import PostgresConsent, PostgresSuppressions
 from touchline_notifier.adapters.postgres.unsubscribe import PostgresSubscriptionStore
 from touchline_notifier.adapters.processes.previews import PreviewSubprocesses
@@ -107,6 +108,7 @@ def notifier_document() -> Document:
         tests=TestingRoutes(live, checker, tester, settings.partitions),
         settings=settings,
         insights=PostgresInsights(pool, hashes),
+        sequences=PostgresSequences(pool),
         audit=PostgresAuditLog(pool),
         suppressions=PostgresSuppressions(pool, hashes),
         consent=PostgresConsent(pool, hashes, settings.partitions),
