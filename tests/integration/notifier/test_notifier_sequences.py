@@ -89,6 +89,7 @@ async def test_people_walk_through_a_sequence_and_the_api_says_where_they_are(wo
             listed = [one["customer_id"] for one in (*first["items"], *rest["items"])]
             assert sorted(listed) == ["c-1", "c-2", "c-3", "c-4"]
             assert (await client.get("/v1/plays/welcome/runs", params={"cursor": "x"})).status_code == 400
+            assert (await client.get("/v1/plays/welcome/runs", params={"step": "\x00"})).status_code == 422
             assert (await client.get("/v1/plays/nothing/steps")).status_code == 404
             (run,) = (await client.get("/v1/profiles/c-1")).json()["sequences"]
             assert (run["play"], run["step"], run["step_text"], run["ended"]) == ("welcome", "4", "Wait 30d", None)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import AwareDatetime, BaseModel
 from touchline_runtime.answer_cache import AnswerCache
+from touchline_runtime.http.parameters import WITHOUT_NUL
 from touchline_runtime.http.problems import Problem
 from touchline_schemas.identity import customer_key
 
@@ -83,8 +84,8 @@ def sequences_router(reads: SequenceReads, plays: Mapping[str, Play], answers: A
     @router.get("/{name}/runs", summary="Who is in a sequence, the newest first")
     async def runs(
         name: Name,
-        customer_id: str | None = None,
-        step: Annotated[str | None, Query(description="where they are, such as 2 or 3.then.1")] = None,
+        customer_id: Annotated[str | None, WITHOUT_NUL] = None,
+        step: Annotated[str | None, Query(description="where they are, such as 2 or 3.then.1"), WITHOUT_NUL] = None,
         state: Annotated[Literal["running", "ended"] | None, Query(description="left out: both")] = None,
         limit: Annotated[int, Query(ge=1, le=500, description="items a page")] = 50,
         cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
