@@ -110,6 +110,8 @@ def test_a_service_starts_from_its_lock_in_an_empty_environment(
         assert httpx.get(f"{running.url}/healthz", timeout=60, trust_env=False).status_code == httpx.codes.OK
         if service != "console":
             running.wait_ready()
+        if service == "stage-engine":
+            assert httpx.get(f"{running.url}/readyz", timeout=60, trust_env=False).json()["hot_path"] == "compiled"
     assert {file: file.stat().st_mtime_ns for file in packages.rglob("*")} == before, "wrote beside its own code"
     assert subprocess.run(check, env=_port(running), check=False).returncode == 1
 
@@ -141,6 +143,8 @@ def _installed(service: str, folder: Path) -> Path:
     _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels), cwd=ROOT / "services" / service)
     # No index: this fails when the lock lacks a dependency that the service or one of its libraries declares.
     _run(*install[:-1], "--no-index", "--find-links", str(wheels), f"touchline-{service}")
+    build = str(ROOT / "deploy/build_compiled.py")
+    _run(sys.executable, build, "--python", str(python), str(environment / "lib"))
     return python
 
 

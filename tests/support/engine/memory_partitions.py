@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from touchline_schemas.cloudevents import to_headers
 from touchline_schemas.partitions import partition_of
 from touchline_schemas.times import to_wire
+from touchline_stage_engine.application.hot_path import IN_PYTHON, HotPath, compiled
 from touchline_stage_engine.application.identities.messages import ERASE_REQUESTED
 from touchline_stage_engine.application.outbox_records import CUSTOMER_STAGES, STAGE_CHANGES
 
@@ -25,6 +26,7 @@ KEYS = ["c1", "c2", "c3", "anon:a", "anon:b", "anon:z", "email:x@example.org"]
 MOST = 300
 """Rounds of reading and publishing until everything must have come to an end."""
 FOLD = trial_fold()
+HOT_PATHS = [IN_PYTHON, compiled() or IN_PYTHON]
 
 
 class Posted(NamedTuple):
@@ -84,9 +86,14 @@ class Partitions(RuleBasedStateMachine):
             self.runner.close()
             self.clock.stop()
 
-    @initialize(partitions=st.integers(1, 4), limit=st.sampled_from([1, 2, 50]), cached=st.sampled_from([1, 3, 1000]))
-    def begin(self, partitions: int, limit: int, cached: int) -> None:
-        self.engine = MemorySessions(partitions=partitions, limit=limit, cached=cached)
+    @initialize(
+        partitions=st.integers(1, 4),
+        limit=st.sampled_from([1, 2, 50]),
+        cached=st.sampled_from([1, 3, 1000]),
+        hot_path=st.sampled_from(HOT_PATHS),
+    )
+    def begin(self, partitions: int, limit: int, cached: int, hot_path: HotPath = IN_PYTHON) -> None:
+        self.engine = MemorySessions(partitions=partitions, limit=limit, cached=cached, hot_path=hot_path)
         self.whole = WholeSet(limit)
         for partition in self.engine.partitions:
             self.runner.run(self.engine.take(partition))

@@ -23,6 +23,7 @@ from touchline_stage_engine.adapters.memory.lease import MemoryLease
 from touchline_stage_engine.application.audiences.in_force import AudiencesInForce
 from touchline_stage_engine.application.batches.customers import CacheBudget
 from touchline_stage_engine.application.definitions import Catalogue, DefinitionsInForce, Version
+from touchline_stage_engine.application.hot_path import IN_PYTHON, HotPath
 from touchline_stage_engine.application.outbox_records import IDENTITY, Outgoing
 from touchline_stage_engine.application.partitions.catch_up import CatchUp
 from touchline_stage_engine.application.partitions.context import WorkerContext
@@ -152,6 +153,7 @@ class MemorySessions:
         cached: int = 1000,
         checkpoint_every: int = 3,
         definition: str = LIFECYCLE,
+        hot_path: HotPath = IN_PYTHON,
     ) -> None:
         settings = read_settings(StageEngineSettings, partitions=partitions, shared_key_limit=limit)
         # Below the least that an operator may set, so that few touchpoints are enough for several checkpoints.
@@ -171,6 +173,7 @@ class MemorySessions:
             CacheBudget(cached),
             audiences=AudiencesInForce(),
             audience_candidates=MemoryAudienceCandidates(self.database),
+            hot_path=hot_path,
         )
         self.sessions: dict[int, PartitionSession] = {}
 

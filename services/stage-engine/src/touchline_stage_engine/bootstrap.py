@@ -26,6 +26,7 @@ from touchline_runtime.http.parameters import only_known_parameters
 from touchline_runtime.http.problems import TimeLimit
 from touchline_runtime.http.tokens import Role
 from touchline_runtime.kafka import clients as kafka
+from touchline_runtime.kafka import fast_records
 from touchline_runtime.metrics import Metrics
 from touchline_runtime.process import gc_tuning
 from touchline_runtime.process import run as process
@@ -51,6 +52,7 @@ from touchline_stage_engine.adapters.postgres.command_log import PostgresCommand
 from touchline_stage_engine.adapters.postgres.definitions import PostgresDefinitions
 from touchline_stage_engine.adapters.postgres.outbox import PostgresOutbox
 from touchline_stage_engine.adapters.postgres.partition.lease import PostgresLease
+from touchline_stage_engine.adapters.postgres.partition.row_copies import EncodeRows, compiled_encoder
 from touchline_stage_engine.adapters.postgres.reads.analysis import AnalysisReads
 from touchline_stage_engine.adapters.postgres.reads.customer_states import CustomerStateReads
 from touchline_stage_engine.adapters.postgres.reads.customers import CustomerHistoryReads
@@ -67,6 +69,7 @@ from touchline_stage_engine.application.audiences.in_force import AudiencesInFor
 from touchline_stage_engine.application.batches.customers import CacheBudget
 from touchline_stage_engine.application.customer_commands import CustomerCommands
 from touchline_stage_engine.application.definitions import Catalogue, Chosen, DefinitionsInForce, record
+from touchline_stage_engine.application.hot_path import IN_PYTHON, HotPath, compiled
 from touchline_stage_engine.application.partitions.catch_up import CatchUp
 from touchline_stage_engine.application.partitions.context import WorkerContext, clock
 from touchline_stage_engine.application.ports import OutboxPublisher, PartitionLease
@@ -141,8 +144,11 @@ def definitions(settings: StageEngineSettings) -> Chosen:
     return lifecycle_files.choose(settings.names_wanted(), settings.lifecycles_dir)
 
 
-def _health(open_: Connections) -> Health:
+def _health(open_: Connections, settings: StageEngineSettings | None = None) -> Health:
+    """Checks of Kafka and PostgreSQL. Those who fold pass their settings: it says by which code."""
     health = Health()
+    if settings is not None:
+        health.details["hot_path"] = "python" if _compiled_steps(settings) is None else "compiled"
 
     async def kafka_answers() -> None:
         await kafka.answers(open_.admin)
@@ -239,10 +245,15 @@ async def _engine(
     if announcing is not None:
         await announcing(catalogue)
     worker = settings.worker(index)
+    steps = _compiled_steps(settings)
+    hot_path, encode_rows = steps or (IN_PYTHON, None)
+    if steps is not None:
+        fast_records.install()
+    log.info("hot_path", compiled=steps is not None)
 
     async def acquire_lease(partition: int) -> PartitionLease:
         key = PartitionKey(inputs.cluster_id, inputs.touchpoints_id, inputs.identity_id, partition)
-        return await PostgresLease.acquire(settings, key, worker)
+        return await PostgresLease.acquire(settings, key, worker, encode_rows)
 
     def outbox_publisher(lease: PartitionLease) -> OutboxPublisher:
         return KafkaOutboxPublisher(settings, lease, PostgresOutbox(open_.pool, lease.key), metrics)
@@ -261,12 +272,21 @@ async def _engine(
             tracing_of(settings, "stage-engine"),
             AudiencesInForce(PostgresAudienceStore(open_.pool)),
             PostgresAudienceCandidates(open_.pool),
+            hot_path,
         )
     )
     SampledMetrics(open_.pool, inputs, engine.published_through, lambda: engine.definitions.catalogue.stages).install(
         metrics
     )
     return engine
+
+
+def _compiled_steps(settings: StageEngineSettings) -> tuple[HotPath, EncodeRows] | None:
+    """The compiled steps, unless they are turned off or not built for this Python."""
+    if not settings.compiled:
+        return None
+    hot_path, encode_rows = compiled(), compiled_encoder()
+    return None if hot_path is None or encode_rows is None else (hot_path, encode_rows)
 
 
 async def _announce(settings: StageEngineSettings, catalogue: Catalogue) -> None:
@@ -280,7 +300,7 @@ async def run(settings: StageEngineSettings) -> process.Failed | None:
     metrics = Metrics(declared.ALL)
     async with connections(settings) as open_, _reading(settings) as reading:
         engine = await _engine(settings, open_, chosen, metrics, 0)
-        health = _health(open_)
+        health = _health(open_, settings)
         health.add("partitions", engine.check)
         simulations = SimulationProcesses(PostgresSimulations(open_.pool).fail)
         app = query_app(settings, open_.pool, reading, health, metrics, chosen.in_files, simulations)
@@ -307,7 +327,7 @@ async def run_workers(settings: StageEngineSettings, number: int) -> process.Fai
     metrics.registry.register(workers)
     async with connections(settings) as open_, _reading(settings) as reading:
         await ensure_topics(open_.admin, settings)
-        health = _health(open_)
+        health = _health(open_, settings)
         health.add("workers", workers.check)
         simulations = SimulationProcesses(PostgresSimulations(open_.pool).fail)
         app = query_app(settings, open_.pool, reading, health, metrics, in_files, simulations)
@@ -324,7 +344,7 @@ async def run_worker(settings: StageEngineSettings, index: int, sock: socket.soc
     settings = settings.model_copy(update={"metrics_port": None})
     async with connections(settings) as open_:
         engine = await _engine(settings, open_, chosen, metrics, index)
-        health = _health(open_)
+        health = _health(open_, settings)
         health.add("partitions", engine.check)
         app = _bare_app(health, metrics)
         gc_tuning.limit_collections(_OBJECTS_AT_MOST)

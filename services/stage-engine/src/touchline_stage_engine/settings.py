@@ -41,6 +41,12 @@ class StageEngineSettings(ServiceSettings):
     cached_customers: int = Field(
         default=40_000, ge=100, description="Maximum customers in memory, over all partitions of a process."
     )
+    compiled: bool = Field(
+        default=True,
+        description="Run the compiled steps of folding, if they are built: the images have them, and `make setup` "
+        "builds them where there is a C compiler. `false`: run the same steps in Python. `/readyz` (`hot_path`) and "
+        "the log line `hot_path` say which run.",
+    )
     checkpoint_every: int = Field(default=500, ge=10, description="Touchpoints of a customer between two checkpoints.")
     outcomes_kept_days: int = Field(
         default=90,

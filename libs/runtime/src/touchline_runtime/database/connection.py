@@ -97,6 +97,11 @@ class LimitedConnection(asyncpg.Connection):
         with self._limited():
             return await super().copy_records_to_table(*arguments, **more)
 
+    async def copy_to_table(self, *arguments: Any, **more: Any) -> Any:
+        """As asyncpg's, with the limit."""
+        with self._limited():
+            return await super().copy_to_table(*arguments, **more)
+
     async def prepare(self, *arguments: Any, **more: Any) -> Any:
         """As asyncpg's, with the limit."""
         with self._limited():

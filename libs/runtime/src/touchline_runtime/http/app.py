@@ -128,6 +128,7 @@ def _add_operations(app: FastAPI, health: Health, metrics: Metrics, access: Acce
         body: dict[str, Any] = {"status": "ready" if ready else "not ready"}
         if exposure.loopback or access.token_of(request) is not None:
             body["checks"] = checks
+            body |= health.details
         return Response(orjson.dumps(body), 200 if ready else 503, media_type="application/json")
 
     if exposure.serves_metrics:

@@ -10,7 +10,6 @@ from typing import Any
 import aiokafka.consumer.fetcher
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import _DefaultRecordBatchPy, _DefaultRecordPy
-from aiokafka.record.util import decode_varint
 
 _LENGTH = slice(8, 12)
 """Where a batch's length is, which counts the bytes after it."""
@@ -27,20 +26,24 @@ class LenientMemoryRecords:
         self.has_next = self._records.has_next
         self.size_in_bytes = self._records.size_in_bytes
 
-    def next_batch(self) -> "_LenientBatch":
+    def next_batch(self) -> "LenientBatch":
         """The next batch, if `has_next`."""
+        return LenientBatch(*self.take())
+
+    def take(self) -> tuple[Any, memoryview]:
+        """The next batch, if `has_next`, as aiokafka reads it, and its bytes."""
         batch = self._records.next_batch()
         end = _LENGTH.stop + int.from_bytes(self._rest[_LENGTH], "big")
         data, self._rest = self._rest[:end], self._rest[end:]
-        return _LenientBatch(batch, data)
+        return batch, data
 
 
-class _LenientBatch:
+class LenientBatch:
     """A batch as aiokafka reads it, and from the record that it cannot read on as this module does."""
 
     def __init__(self, batch: Any, data: memoryview) -> None:
         self._batch = batch
-        self._data = data
+        self.data = data
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._batch, name)
@@ -60,7 +63,7 @@ class _LenientBatch:
                 raise
         else:
             return
-        for index, record in enumerate(_records_of(self._data)):
+        for index, record in enumerate(_records_of(self.data)):
             if index >= number:
                 yield record
 
@@ -71,18 +74,18 @@ def _records_of(data: memoryview) -> Iterator[_DefaultRecordPy]:
     batch._maybe_uncompress()
     buffer, at = batch._buffer, batch._pos
     for _ in range(batch._num_records):
-        length, at = decode_varint(buffer, at)
+        length, at = _varint(buffer, at)
         yield _record(batch, buffer, at)
         at += length
 
 
 def _record(batch: _DefaultRecordBatchPy, buffer: bytearray, at: int) -> _DefaultRecordPy:
     at += 1  # attributes: none are defined
-    timestamp_delta, at = decode_varint(buffer, at)
-    offset_delta, at = decode_varint(buffer, at)
+    timestamp_delta, at = _varint(buffer, at)
+    offset_delta, at = _varint(buffer, at)
     key, at = _nullable_bytes(buffer, at)
     value, at = _nullable_bytes(buffer, at)
-    number, at = decode_varint(buffer, at)
+    number, at = _varint(buffer, at)
     headers: list[tuple[str, bytes | None]] = []
     for _ in range(number):
         name, at = _nullable_bytes(buffer, at)
@@ -95,8 +98,24 @@ def _record(batch: _DefaultRecordBatchPy, buffer: bytearray, at: int) -> _Defaul
 
 def _nullable_bytes(buffer: bytearray, at: int) -> tuple[bytes | None, int]:
     """Bytes after their length, and the index after them; a negative length means None."""
-    length, at = decode_varint(buffer, at)
-    return (None, at) if length < 0 else (bytes(buffer[at : at + length]), at + length)
+    length, at = _varint(buffer, at)
+    if length < 0:
+        return None, at
+    if at + length > len(buffer):
+        raise CorruptRecordException(f"a record's bytes end {at + length - len(buffer)} bytes after its batch")
+    return bytes(buffer[at : at + length]), at + length
+
+
+def _varint(buffer: bytearray, at: int) -> tuple[int, int]:
+    """A number as the protocol writes it, and the index after it. aiokafka's function reads past the buffer's end."""
+    value = shift = 0
+    while 0 <= at < len(buffer) and shift < 64:
+        byte = buffer[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), at
+    raise CorruptRecordException("a number in a record does not end")
 
 
 def install() -> None:

@@ -12,11 +12,13 @@ class Health:
     """Named checks that all have to pass for a process to be ready.
 
     A check is an async callable that returns when all is well and raises, with a text that says what is wrong,
-    when it is not. Each has ``timeout`` seconds.
+    when it is not. Each has ``timeout`` seconds. ``details`` are what else ``/readyz`` says, to those who may see the
+    checks.
     """
 
     timeout: float = 2.0
     checks: dict[str, Check] = field(default_factory=dict)
+    details: dict[str, str] = field(default_factory=dict)
 
     def add(self, name: str, check: Check) -> None:
         """Make readiness depend on a check."""

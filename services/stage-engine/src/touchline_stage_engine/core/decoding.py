@@ -37,6 +37,7 @@ class Arrival(NamedTuple):
         hash: 64 bits of a hash of (source, id), signed.
         previous: for an alias, the previous id of the customer. It belongs to a known customer of that id, else to an
             anonymous one. It is not among ``others``.
+        properties_json: the properties as ``orjson.dumps`` writes them, where that is known without writing them.
     """
 
     touchpoint: Touchpoint
@@ -45,6 +46,7 @@ class Arrival(NamedTuple):
     identifiers: dict[str, str] | None
     hash: int
     previous: str | None = None
+    properties_json: str | None = None
 
 
 class Poison(NamedTuple):

@@ -14,6 +14,7 @@ from touchline_stage_engine.application.batches.erasure import Erasures, link_on
 from touchline_stage_engine.application.batches.folding import Folding
 from touchline_stage_engine.application.batches.refolding import Work, refold_all
 from touchline_stage_engine.application.batches.touchpoint_outcomes import Outcomes
+from touchline_stage_engine.application.hot_path import IN_PYTHON, HotPath
 from touchline_stage_engine.application.identities.links import Identities
 from touchline_stage_engine.application.identities.messages import (
     ERASE_REQUESTED,
@@ -26,7 +27,7 @@ from touchline_stage_engine.application.identities.messages import (
 )
 from touchline_stage_engine.application.outbox_records import RecordBuilder
 from touchline_stage_engine.application.ports import PartitionTables
-from touchline_stage_engine.core.decoding import Arrival, Poison, decode
+from touchline_stage_engine.core.decoding import Arrival, Poison
 
 
 class Batch:
@@ -44,9 +45,11 @@ class Batch:
         erasures: Erasures,
         now: int,
         shared_key_limit: int,
+        hot_path: HotPath = IN_PYTHON,
     ) -> None:
         self._partition = partition
         self._partitions = partitions
+        self._hot_path = hot_path
         self._folding = folding
         self._changes = folding.changes = Changes()
         self._cache = cache
@@ -92,6 +95,7 @@ class Batch:
     async def gather(self, tables: PartitionTables, touchpoints: Sequence[Any], identity: Sequence[Any] = ()) -> None:
         """Decode records, load the customers they concern, and drop what is stored already."""
         by_key: dict[str, list[Arrival]] = {}
+        decode = self._hot_path.decode
         for index, record in enumerate(touchpoints):
             if index % YIELD_EVERY == 0:
                 await asyncio.sleep(0)

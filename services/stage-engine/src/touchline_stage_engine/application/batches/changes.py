@@ -131,7 +131,9 @@ def touchpoint_row(customer_id: str, arrival: Arrival) -> tuple[Any, ...]:
         flags |= BACKFILL
     if touchpoint.direction == "outbound":
         flags |= OUTBOUND
-    properties, identifiers = touchpoint.properties, arrival.identifiers
+    properties, identifiers, text = touchpoint.properties, arrival.identifiers, arrival.properties_json
+    if text is None:
+        text = orjson.dumps(properties).decode() if properties else "{}"
     return (
         customer_id,
         touchpoint.occurred_at,
@@ -142,7 +144,7 @@ def touchpoint_row(customer_id: str, arrival: Arrival) -> tuple[Any, ...]:
         touchpoint.channel,
         flags,
         touchpoint.received_at,
-        orjson.dumps(properties).decode() if properties else "{}",
+        text,
         None if identifiers is None else orjson.dumps(identifiers).decode(),
         None if arrival.key == customer_id else arrival.key,
     )

@@ -16,6 +16,7 @@ from touchline_stage_engine.application.audiences.in_force import AudiencesInFor
 from touchline_stage_engine.application.audiences.ports import AudienceCandidates
 from touchline_stage_engine.application.batches.customers import CacheBudget
 from touchline_stage_engine.application.definitions import Catalogue, DefinitionsInForce
+from touchline_stage_engine.application.hot_path import IN_PYTHON, HotPath
 from touchline_stage_engine.application.partitions.catch_up import CatchUp
 from touchline_stage_engine.application.partitions.freshness import Freshness
 from touchline_stage_engine.application.ports import OutboxPublisher, PartitionLease, TouchpointConsumer
@@ -73,6 +74,7 @@ class WorkerContext:
     tracing: Tracing | None = None
     audiences: AudiencesInForce = field(default_factory=AudiencesInForce)
     audience_candidates: AudienceCandidates | None = None
+    hot_path: HotPath = IN_PYTHON
     freshness: Freshness = field(default_factory=Freshness)
     faults: PartitionFaults = field(default_factory=PartitionFaults)
     conflicts: EventLog = field(default_factory=lambda: EventLog(log, "touchpoint_conflict"))

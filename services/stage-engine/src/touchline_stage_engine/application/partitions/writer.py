@@ -11,7 +11,6 @@ from touchline_stage_engine.application.batches.customers import Cache
 from touchline_stage_engine.application.batches.erasure import Erasures
 from touchline_stage_engine.application.batches.folding import Folding
 from touchline_stage_engine.application.errors import KafkaAwayError
-from touchline_stage_engine.application.outbox_records import RecordBuilder
 from touchline_stage_engine.application.partitions.batch_metrics import count
 from touchline_stage_engine.application.partitions.context import WorkerContext, clock
 from touchline_stage_engine.application.ports import OutboxPublisher, PartitionLease, PartitionTables
@@ -41,7 +40,7 @@ class PartitionWriter:
         self.publisher = publisher
         self.cache = Cache(context.cache_budget.share)
         self._erasures = Erasures(partition, context.erasure_secret)
-        self._builder = RecordBuilder(partition, lease.position.era)
+        self._builder = context.hot_path.record_builder(partition, lease.position.era)
         self._take_definitions()
         self.folding = self._new_folding(clock())
         self.next_wake: int | None = 0
@@ -95,6 +94,7 @@ class PartitionWriter:
             self._erasures,
             now,
             settings.shared_key_limit,
+            self._context.hot_path,
         )
 
     async def gather(self, records: Records) -> Batch:

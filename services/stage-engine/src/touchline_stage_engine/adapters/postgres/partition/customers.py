@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 
+from touchline_stage_engine.adapters.postgres.partition.row_copies import RowCopies
 from touchline_stage_engine.application.batches.changes import CUSTOMER_COLUMNS, CustomerRows
 from touchline_stage_engine.application.batches.customers import Customer
 from touchline_stage_engine.core.folding.corrections import Published
@@ -163,8 +164,9 @@ WHERE s.customer_id = gone.customer_id AND s.lifecycle = gone.lifecycle
 class PostgresCustomers:
     """Implements `ports.CustomerTable`, and what a transaction writes of customers."""
 
-    def __init__(self, connection: asyncpg.Connection, partition: int) -> None:
+    def __init__(self, connection: asyncpg.Connection, copies: RowCopies, partition: int) -> None:
         self._connection = connection
+        self._copy = copies.copy
         self._partition = partition
 
     async def load(
@@ -208,9 +210,6 @@ class PostgresCustomers:
             await self._connection.execute(MAKE_CHANGED_CUSTOMERS)
             await self._copy("changed_customers", rows.changed, CUSTOMER_COLUMNS)
             await self._connection.execute(UPDATE_CUSTOMERS, self._partition)
-
-    async def _copy(self, table: str, rows: Sequence[tuple[Any, ...]], columns: Sequence[str]) -> None:
-        await self._connection.copy_records_to_table(table, records=rows, columns=columns)
 
     async def add_aliases(self, aliases: Sequence[tuple[str, str]]) -> None:
         """Note (customer, alias)."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 
+from touchline_stage_engine.adapters.postgres.partition.row_copies import RowCopies
 from touchline_stage_engine.application.batches.changes import CHECKPOINT_COLUMNS, HISTORY_COLUMNS
 from touchline_stage_engine.application.batches.folding import END, Checkpoint, CheckpointStates
 from touchline_stage_engine.application.values import CheckpointSpan, HistoryCut
@@ -78,8 +79,9 @@ DELETE_CHECKPOINTS_OF = "DELETE FROM checkpoints WHERE customer_id = ANY ($1::te
 class PostgresHistory:
     """Implements `ports.HistoryTable`."""
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection, copies: RowCopies) -> None:
         self._connection = connection
+        self._copies = copies
 
     async def cut(self, cuts: Sequence[HistoryCut]) -> None:
         await self._connection.execute(CUT_HISTORY, *_bounds(cuts))
@@ -130,9 +132,9 @@ class PostgresHistory:
     async def add(self, facts: Sequence[tuple[Any, ...]], checkpoints: Sequence[tuple[Any, ...]]) -> None:
         """Insert rows of facts and of checkpoints."""
         if facts:
-            await self._connection.copy_records_to_table("history", records=facts, columns=HISTORY_COLUMNS)
+            await self._copies.copy("history", facts, HISTORY_COLUMNS)
         if checkpoints:
-            await self._connection.copy_records_to_table("checkpoints", records=checkpoints, columns=CHECKPOINT_COLUMNS)
+            await self._copies.copy("checkpoints", checkpoints, CHECKPOINT_COLUMNS)
 
 
 def _bounds(cuts: Sequence[HistoryCut]) -> tuple[list[Any], ...]:

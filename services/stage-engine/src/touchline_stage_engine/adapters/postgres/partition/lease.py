@@ -12,6 +12,7 @@ from touchline_partitions.lease import Lease, LeaseTable, acquire
 from touchline_runtime.database import pools as database
 
 from touchline_stage_engine.adapters.postgres.faults import database_faults
+from touchline_stage_engine.adapters.postgres.partition.row_copies import EncodeRows
 from touchline_stage_engine.adapters.postgres.partition.tables import PostgresTables
 from touchline_stage_engine.application.ports import PartitionTables
 from touchline_stage_engine.application.values import PartitionKey, Position
@@ -100,16 +101,28 @@ async def connect(settings: StageEngineSettings, name: str) -> asyncpg.Connectio
 class PostgresLease:
     """Implements `ports.PartitionLease`: a connection of its own, and the position that it has written."""
 
-    def __init__(self, connection: asyncpg.Connection, key: PartitionKey, lease: Lease, position: Position) -> None:
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        key: PartitionKey,
+        lease: Lease,
+        position: Position,
+        encode_rows: EncodeRows | None = None,
+    ) -> None:
         self._connection = connection
         self._lease = lease
-        self._tables = PostgresTables(connection, key, position)
+        self._tables = PostgresTables(connection, key, position, encode_rows)
         self.key = key
         self.position = position
 
     @classmethod
-    async def acquire(cls, settings: StageEngineSettings, key: PartitionKey, owner: str) -> "PostgresLease":
+    async def acquire(
+        cls, settings: StageEngineSettings, key: PartitionKey, owner: str, encode_rows: EncodeRows | None = None
+    ) -> "PostgresLease":
         """Take a partition from its present owner, if it has one; `owner` is the worker's name, for people.
+
+        Args:
+            encode_rows: encodes rows for COPY; None: asyncpg does.
 
         Raises:
             DatabaseAwayError: the server does not answer.
@@ -122,7 +135,7 @@ class PostgresLease:
         except BaseException:
             connection.terminate()
             raise
-        return cls(connection, key, lease, Position(*row))
+        return cls(connection, key, lease, Position(*row), encode_rows)
 
     @asynccontextmanager
     async def fenced_transaction(

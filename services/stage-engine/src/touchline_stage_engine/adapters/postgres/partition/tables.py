@@ -9,6 +9,7 @@ from touchline_stage_engine.adapters.postgres.partition.customers import Postgre
 from touchline_stage_engine.adapters.postgres.partition.erasures import PostgresErasures
 from touchline_stage_engine.adapters.postgres.partition.history import PostgresHistory
 from touchline_stage_engine.adapters.postgres.partition.links import PostgresLinks
+from touchline_stage_engine.adapters.postgres.partition.row_copies import EncodeRows, RowCopies
 from touchline_stage_engine.adapters.postgres.partition.touchpoints import PostgresTouchpoints
 from touchline_stage_engine.application.batches.changes import OUTBOX_COLUMNS, Changes, customer_rows
 from touchline_stage_engine.application.outbox_records import in_chunks, pack
@@ -35,13 +36,20 @@ WHERE cluster_id = $1 AND topic_id = $2 AND partition = $3
 class PostgresTables:
     """Implements `ports.PartitionTables`. One for each lease, made once."""
 
-    def __init__(self, connection: asyncpg.Connection, key: PartitionKey, position: Position) -> None:
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        key: PartitionKey,
+        position: Position,
+        encode_rows: EncodeRows | None = None,
+    ) -> None:
         self._connection = connection
         self._key = key
         self._position = position
-        self.customers = PostgresCustomers(connection, key.partition)
-        self.touchpoints = PostgresTouchpoints(connection, key.partition)
-        self.history = PostgresHistory(connection)
+        self._copies = copies = RowCopies(connection, encode_rows)
+        self.customers = PostgresCustomers(connection, copies, key.partition)
+        self.touchpoints = PostgresTouchpoints(connection, copies, key.partition)
+        self.history = PostgresHistory(connection, copies)
         self.links = PostgresLinks(connection, key.partition)
         self.erasures = PostgresErasures(connection, key.partition)
         self.audiences = PostgresAudiences(connection, key.partition)
@@ -59,7 +67,7 @@ class PostgresTables:
             outbox.append((self._key.partition, first, first + len(records) - 1, pack(records)))
             first += len(records)
         if outbox:
-            await self._connection.copy_records_to_table("outbox", records=outbox, columns=OUTBOX_COLUMNS)
+            await self._copies.copy("outbox", outbox, OUTBOX_COLUMNS)
 
     async def _count_up(self, changes: Changes) -> None:
         counts, key = changes.counts, self._key

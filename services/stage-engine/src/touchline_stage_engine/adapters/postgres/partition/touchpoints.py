@@ -5,6 +5,7 @@ from typing import Any
 
 import asyncpg
 
+from touchline_stage_engine.adapters.postgres.partition.row_copies import RowCopies
 from touchline_stage_engine.application.batches.changes import (
     TOUCHPOINT_COLUMNS,
     read_arrival,
@@ -176,8 +177,9 @@ WHERE ctid = ANY (ARRAY(SELECT ctid FROM touchpoint_outcomes WHERE partition = $
 class PostgresTouchpoints:
     """Implements `ports.TouchpointTable`."""
 
-    def __init__(self, connection: asyncpg.Connection, partition: int) -> None:
+    def __init__(self, connection: asyncpg.Connection, copies: RowCopies, partition: int) -> None:
         self._connection = connection
+        self._copies = copies
         self._partition = partition
 
     async def find(self, pairs: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Arrival]:
@@ -188,7 +190,7 @@ class PostgresTouchpoints:
 
     async def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:
-            await self._connection.copy_records_to_table("touchpoints", records=rows, columns=TOUCHPOINT_COLUMNS)
+            await self._copies.copy("touchpoints", rows, TOUCHPOINT_COLUMNS)
 
     async def delete(self, pairs: Sequence[tuple[int, str]]) -> None:
         if pairs:

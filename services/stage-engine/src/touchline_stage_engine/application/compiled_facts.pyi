@@ -1,0 +1,3 @@
+from touchline_stage_engine.application.outbox_records import RecordBuilder
+
+class CompiledRecordBuilder(RecordBuilder): ...
