@@ -120,7 +120,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     given: dict[str, Any] = {"server_settings": {"search_path": "notifier"}}
     connection = await asyncpg.connect(database_url, **given)
     publishing = await asyncpg.connect(database_url, **given)
-    inputs = Inputs("here", "touchpoints", "facts")
+    inputs = Inputs("here", "touchpoints", "facts", "audiences")
     store = PostgresDecisionStore(connection, publishing, hashes=Hashes("key"), partitions=1, inputs=inputs)
     play = Play.model_validate(
         {"play": "win-back", "when": {"fact": "customer-stalled"}, "action": {"endpoint": "crm", "body": "Hello"}}

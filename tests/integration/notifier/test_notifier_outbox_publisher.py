@@ -57,7 +57,7 @@ async def numbers(world: World, topic: str) -> list[int]:
 async def successor(
     settings: NotifierSettings, connection: asyncpg.Connection
 ) -> tuple[PartitionLease, KafkaOutboxPublisher]:
-    lease = await acquire(connection, Inputs("here", "touchpoints", "facts"), PARTITION)
+    lease = await acquire(connection, Inputs("here", "touchpoints", "facts", "audiences"), PARTITION)
     return lease, KafkaOutboxPublisher(settings, connection, lease)
 
 

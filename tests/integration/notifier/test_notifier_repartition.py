@@ -17,7 +17,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.stack
 
 CUSTOMERS = [f"c-{number}" for number in range(12)]
-FILED = {"actions", "deliveries", "outbox", "positions", "sequence_runs"}
+FILED = {"actions", "deliveries", "outbox", "audience_positions", "positions", "sequence_runs"}
 
 
 async def create_topics_again(world: World, partitions: int) -> None:
@@ -66,4 +66,4 @@ async def test_every_table_with_partitions_is_known(world: World) -> None:
         "WHERE table_schema = current_schema() AND column_name = 'partition'"
     )
     assert {row["table_name"] for row in tables} == FILED
-    assert set(FILED_BY) == FILED - {"positions"}
+    assert set(FILED_BY) == FILED - {"positions", "audience_positions"}

@@ -29,12 +29,14 @@ from touchline_notifier.adapters.files.play_files import read_files
 from touchline_notifier.adapters.http.guarded_client import GuardedHttp
 from touchline_notifier.adapters.http.slack import SlackChannel
 from touchline_notifier.adapters.http.webhook import WebhookChannel
+from touchline_notifier.adapters.kafka.audience_changes import KafkaAudienceChanges
 from touchline_notifier.adapters.kafka.lifecycles import KafkaLifecycles, await_lifecycles
 from touchline_notifier.adapters.kafka.topics import ensure_topics
 from touchline_notifier.adapters.metrics.decisions import MeteredReader
 from touchline_notifier.adapters.metrics.deliveries import MeteredDeliveries
 from touchline_notifier.adapters.metrics.mail_events import metered_mail_events
 from touchline_notifier.adapters.postgres import decision_statements as sql
+from touchline_notifier.adapters.postgres.audiences.members import PostgresAudiences
 from touchline_notifier.adapters.postgres.delivery_queue import PostgresDeliveryQueue
 from touchline_notifier.adapters.postgres.mail_events import PostgresMailEvents
 from touchline_notifier.adapters.postgres.operations import PostgresOperations
@@ -52,6 +54,7 @@ from touchline_notifier.adapters.postgres.unsubscribe import PostgresSubscriptio
 from touchline_notifier.adapters.processes.previews import PreviewSubprocesses
 from touchline_notifier.adapters.sessions import diagnose, session_opener
 from touchline_notifier.adapters.smtp.email import EmailChannel
+from touchline_notifier.application.audiences import AudienceReader
 from touchline_notifier.application.deciding.decide import DecisionContext
 from touchline_notifier.application.deciding.reader import Reader
 from touchline_notifier.application.delivering.deliver import DeliveryWorker
@@ -69,19 +72,16 @@ from touchline_notifier.application.plays_in_force import (
     parse_files,
 )
 from touchline_notifier.application.retention import Retention
-from touchline_notifier.application.startup import Startup, WrongSettingError
+from touchline_notifier.application.startup import Startup, public_url
 from touchline_notifier.application.tracking import MailEventJudge, MailEventWriter, TrackedMails
 from touchline_notifier.application.unsubscribe import UnsubscribeLinks
 from touchline_notifier.core.decisions.decide import Decider
 from touchline_notifier.core.delivery.addresses import parse_networks
 from touchline_notifier.core.delivery.channel import Channel
-from touchline_notifier.core.limits.limits import needs_public_url
-from touchline_notifier.core.plays.play import Play
 from touchline_notifier.core.plays.rendering import Templates, UnsubscribeLink
 from touchline_notifier.core.profiles.address_hashes import Hashes
 from touchline_notifier.core.tracking.links import MailTracker
 from touchline_notifier.core.tracking.tokens import MailTokens
-from touchline_notifier.core.unsubscribe.public_url import BadPublicUrlError, parse_public_url
 from touchline_notifier.core.unsubscribe.tokens import UnsubscribeTokens
 from touchline_notifier.entrypoints.http.api import Api, build_api
 from touchline_notifier.entrypoints.http.plays.previews import PreviewRoutes
@@ -175,32 +175,6 @@ async def base(settings: NotifierSettings, channels: Mapping[str, Channel]) -> A
         )
 
 
-def public_url(settings: NotifierSettings, plays: Mapping[str, Play], to_customers: frozenset[str]) -> str:
-    """Where customers reach the notifier. Plays that write to them need it: their mails carry an unsubscribe link.
-
-    Raises:
-        WrongSettingError: it is not set and plays need it, or customers could not reach it.
-    """
-    need = sorted(name for name, play in plays.items() if play.enabled and needs_public_url(play, to_customers))
-    if not settings.own_public_url():
-        if need:
-            raise WrongSettingError(
-                "TOUCHLINE_NOTIFIER_PUBLIC_URL (or TOUCHLINE_PUBLIC_URL) is not set, and these plays write to "
-                f"customers: {', '.join(need)}. Their mails carry an unsubscribe link, which begins with "
-                "the https address under which customers reach this service: https://notify.example.org "
-                f"(for a trial on one machine http://127.0.0.1:{settings.http_port or 8082})"
-            )
-        return ""
-    try:
-        root = parse_public_url(settings.own_public_url())
-    except BadPublicUrlError as error:
-        named = "TOUCHLINE_NOTIFIER_PUBLIC_URL" if settings.notifier_public_url else "TOUCHLINE_PUBLIC_URL"
-        raise WrongSettingError(f"{named}={settings.own_public_url()}: {error}") from None
-    if need and root.startswith("http:"):
-        log.warning("unsubscribe_links_for_this_machine_alone", public_url=root, plays=need)
-    return root
-
-
 def unsubscribe_link(tokens: UnsubscribeTokens, root: str) -> UnsubscribeLink:
     """Makes one-click addresses.
 
@@ -254,11 +228,20 @@ async def started(
         built.health.add("reader", reader.check)
         built.health.add("deliveries", worker.check)
         log.info("running", plays=sorted(in_force.plays), endpoints=sorted(in_force.endpoints))
+        audiences = AudienceReader(
+            PostgresAudiences(
+                built.pool, built.hashes, settings.partitions, inputs.stream, inputs.audience_changes_topic_id
+            ),
+            lambda: KafkaAudienceChanges(settings),
+            in_force.endpoints,
+            diagnose,
+            worker.wake,
+        )
         kept_days = settings.deliveries_kept_days, settings.actions_kept_days
         retention = Retention(PostgresFinishedRows(built.pool), built.live.in_force.plays, *kept_days)
         audit_retention = AuditRetention(built.pool, settings.audit_kept_days)
         judge = MailEventJudge(built.mail_events, metered_mail_events(built.metrics))
-        yield [reader, worker, retention, audit_retention, judge, built.live]
+        yield [reader, worker, retention, audit_retention, judge, audiences, built.live]
 
 
 async def _start_plays(built: Base, tracing: Tracing | None = None, *, deciding: bool = False) -> PlaysInForce:

@@ -92,6 +92,7 @@ REASONS = {
     "moved_on": "the customer moved on first",
     "stalled_again": "the customer stalled again",
     "converted": "the customer reached the goal first",
+    "not_in_audience": "not a member of the audience",
     "not_concerned": "the play's conditions no longer hold",
     "play_gone": "the play no longer runs",
     "merged": "the customer was merged into another",

@@ -6,7 +6,7 @@ Kafka is away, ``/readyz`` says so, nothing is sent, and the start is tried agai
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import structlog
@@ -14,6 +14,11 @@ from touchline_runtime.errors import ConfigurationError, Unavailable
 from touchline_runtime.kafka.shutdown import unless_stopping
 from touchline_runtime.process.repeated_faults import FaultLog
 from touchline_runtime.process.run import Component
+
+from touchline_notifier.core.limits.limits import needs_public_url
+from touchline_notifier.core.plays.play import Play
+from touchline_notifier.core.unsubscribe.public_url import BadPublicUrlError, parse_public_url
+from touchline_notifier.settings import NotifierSettings
 
 log = structlog.get_logger(__name__)
 
@@ -75,3 +80,29 @@ async def _run_all(components: Sequence[Component], stopping: asyncio.Event) -> 
     async with asyncio.TaskGroup() as group:
         for component in components:
             group.create_task(component.run(stopping), name=component.name)
+
+
+def public_url(settings: NotifierSettings, plays: Mapping[str, Play], to_customers: frozenset[str]) -> str:
+    """Where customers reach the notifier. Plays that write to them need it: their mails carry an unsubscribe link.
+
+    Raises:
+        WrongSettingError: it is not set and plays need it, or customers could not reach it.
+    """
+    need = sorted(name for name, play in plays.items() if play.enabled and needs_public_url(play, to_customers))
+    if not settings.own_public_url():
+        if need:
+            raise WrongSettingError(
+                "TOUCHLINE_NOTIFIER_PUBLIC_URL (or TOUCHLINE_PUBLIC_URL) is not set, and these plays write to "
+                f"customers: {', '.join(need)}. Their mails carry an unsubscribe link, which begins with "
+                "the https address under which customers reach this service: https://notify.example.org "
+                f"(for a trial on one machine http://127.0.0.1:{settings.http_port or 8082})"
+            )
+        return ""
+    try:
+        root = parse_public_url(settings.own_public_url())
+    except BadPublicUrlError as error:
+        named = "TOUCHLINE_NOTIFIER_PUBLIC_URL" if settings.notifier_public_url else "TOUCHLINE_PUBLIC_URL"
+        raise WrongSettingError(f"{named}={settings.own_public_url()}: {error}") from None
+    if need and root.startswith("http:"):
+        log.warning("unsubscribe_links_for_this_machine_alone", public_url=root, plays=need)
+    return root

@@ -31,7 +31,7 @@ def test_secrets_come_from_the_environment_a_file_or_the_text() -> None:
         ("endpoints: [{name: a, secret: {env: MISSING}}]", "endpoints[0].secret: the environment variable MISSING"),
         ("endpoints: [{name: a, secret: {file: /none}}]", "can't read /none: No such file or directory"),
         ("endpoints: [{name: a, secret: {vault: x}}]", "write a text, {env: NAME} or {file: PATH}"),
-        ("endpoints: [{name: a, urls: x}]", "endpoints[0].urls: unknown: known are backfill"),
+        ("endpoints: [{name: a, urls: x}]", "endpoints[0].urls: unknown: known are audiences"),
         ("endpoints: [{name: a}, {name: a}]", "there are two endpoints 'a'"),
         ("endpoints: [{name: a, subscribe: [moved]}]", "endpoints[0].subscribe[0]: Input should be 'stage-changed'"),
         ("endpoint: []", "write a list under `endpoints:`"),

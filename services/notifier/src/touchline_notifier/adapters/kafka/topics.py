@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from touchline_partitions.topic_ids import topic_ids
 from touchline_runtime.kafka.clients import Admin, WantedTopic
-from touchline_schemas.topics import STAGE_CHANGES, TOPICS, TOUCHPOINTS
+from touchline_schemas.topics import AUDIENCE_CHANGES, STAGE_CHANGES, TOPICS, TOUCHPOINTS
 
 from touchline_notifier.settings import NotifierSettings
 
@@ -15,6 +15,7 @@ class Inputs(NamedTuple):
     stream: str
     touchpoints_topic_id: str
     facts_topic_id: str
+    audience_changes_topic_id: str
 
 
 def wanted_topics(settings: NotifierSettings) -> list[WantedTopic]:
@@ -34,6 +35,6 @@ async def ensure_topics(admin: Admin, settings: NotifierSettings) -> Inputs:
         ConfigurationError: a topic has another number of partitions than the settings say.
     """
     await admin.ensure_topics(wanted_topics(settings))
-    names = [topic.full_name(settings.topic_prefix) for topic in (TOUCHPOINTS, STAGE_CHANGES)]
+    names = [topic.full_name(settings.topic_prefix) for topic in (TOUCHPOINTS, STAGE_CHANGES, AUDIENCE_CHANGES)]
     ids = await topic_ids(admin, names)
     return Inputs(f"{await admin.cluster_id()}/{settings.topic_prefix}", *(ids[name] for name in names))

@@ -9,6 +9,7 @@ import orjson
 from touchline_schemas.ids import step_action_id
 
 from touchline_notifier.adapters.postgres import decision_statements as sql
+from touchline_notifier.adapters.postgres.audiences.statements import MEMBERSHIPS
 from touchline_notifier.adapters.postgres.customers import Customers
 from touchline_notifier.adapters.postgres.outbox import Connection
 from touchline_notifier.adapters.postgres.sequences import statements as sequences
@@ -50,6 +51,8 @@ class Actions:
         suppressions = await self._customers.suppressions(addresses)
         for history in found.values():
             history.suppressions = suppressions.get(history.profile.email or "")
+        for row in await self._connection.fetch(MEMBERSHIPS, ids):
+            found[row["customer_id"]].audiences.add(row["audience"])
         for row in await self._connection.fetch(sql.STANDING, ids):
             fields = dict(row)
             customer_id, lifecycle = fields.pop("customer_id"), fields.pop("lifecycle")

@@ -11,6 +11,7 @@ from touchline_schemas.mail_events import UNSUBSCRIBED
 from touchline_schemas.partitions import partition_of
 
 from touchline_notifier.adapters.postgres import decision_statements as sql
+from touchline_notifier.adapters.postgres.audiences.statements import FORGET_MEMBER
 from touchline_notifier.adapters.postgres.outbox import Connection
 from touchline_notifier.adapters.postgres.sequences.runs import Runs
 from touchline_notifier.core.profiles.address_hashes import Hashes
@@ -108,6 +109,7 @@ class Customers:
         await execute(sql.FORGET_DELIVERIES, keys)
         await execute(sql.FORGET_ACTIONS, keys)
         await self._runs.forget(keys)
+        await execute(FORGET_MEMBER, keys)
         await execute(sql.FORGET_STANDING, keys)
         await execute(sql.FORGET_ASSIGNMENTS, keys)
         await execute(sql.FORGET_PROFILE, keys)

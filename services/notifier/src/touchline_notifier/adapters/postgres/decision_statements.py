@@ -379,7 +379,13 @@ FORGET_PROFILE = "DELETE FROM profiles WHERE customer_id = ANY($1)"
 
 FORGET_STANDING = "DELETE FROM standing WHERE customer_id = ANY($1)"
 
-FORGET_DELIVERIES = "DELETE FROM deliveries WHERE customer_id = ANY($1)"
+FORGET_DELIVERIES = """
+-- Whoever keeps an audience in step learns that the customer is gone, whichever topic was read first.
+DELETE FROM deliveries
+WHERE customer_id = ANY($1)
+  AND NOT (status IN ('pending', 'delivering') AND message ->> 'type' = 'touchline.audience-left'
+           AND message #>> '{data,reason,kind}' = 'erased')
+"""
 
 FORGET_ACTIONS = "DELETE FROM actions WHERE customer_id = ANY($1)"
 

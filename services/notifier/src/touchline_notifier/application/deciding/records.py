@@ -36,17 +36,18 @@ class Batch:
 
 def read_touchpoints(records: Iterable[Record]) -> Batch:
     """Touchpoints of a partition."""
-    touchpoints, dead = _each(records, _touchpoint)
+    touchpoints, dead = each(records, _touchpoint)
     return Batch(touchpoints=touchpoints, dead_letters=dead)
 
 
 def read_events(records: Iterable[Record]) -> Batch:
     """Events of the stage-changes topic of a partition; types of later versions are skipped."""
-    events, dead = _each(records, _event)
+    events, dead = each(records, _event)
     return Batch(events=[event for event in events if event is not None], dead_letters=dead)
 
 
-def _each(records: Iterable[Record], read: Callable[[Record], T]) -> tuple[list[T], list[Outgoing]]:
+def each(records: Iterable[Record], read: Callable[[Record], T]) -> tuple[list[T], list[Outgoing]]:
+    """What records say, and dead letters of those that cannot be read."""
     good: list[T] = []
     dead: list[Outgoing] = []
     for record in records:

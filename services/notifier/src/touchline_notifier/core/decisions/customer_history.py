@@ -49,6 +49,7 @@ class CustomerHistory:
         assignments: play → whether the customer belongs to its hold-out group, as recorded.
         acted_stalls: stalls that plays have acted on.
         runs: of sequences: those that go on, and those that ended since the customer was read.
+        audiences: whose member the customer is, as far as is known.
     """
 
     customer_id: str
@@ -60,6 +61,7 @@ class CustomerHistory:
     known: set[str] = field(default_factory=set)
     assignments: dict[str, bool] = field(default_factory=dict)
     acted_stalls: set[ActedStall] = field(default_factory=set)
+    audiences: set[str] = field(default_factory=set)
     runs: list[Run] = field(default_factory=list)
 
     @property

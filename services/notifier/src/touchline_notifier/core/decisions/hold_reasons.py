@@ -4,7 +4,9 @@ from typing import Any, Literal, cast, get_args
 
 FinalHoldCode = Literal["backfill", "too_old", "no_address", "suppressed", "no_consent", "template"]
 ClockCode = Literal["quiet_hours", "not_a_business_day"]
-TemporaryHoldCode = ClockCode | Literal["delay", "capped_customer", "capped_channel", "capped_play", "sending_off"]
+TemporaryHoldCode = (
+    ClockCode | Literal["delay", "capped_customer", "capped_channel", "capped_play", "sending_off", "not_in_audience"]
+)
 HoldCode = FinalHoldCode | TemporaryHoldCode
 CancelCode = Literal[
     "too_old", "recovered", "moved_on", "stalled_again", "converted", "not_concerned", "play_gone", "merged", "erased"

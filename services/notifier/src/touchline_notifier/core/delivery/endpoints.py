@@ -22,7 +22,10 @@ from touchline_runtime.yaml.positions import Fault, FaultyDocumentError, SourceP
 from touchline_runtime.yaml.text import read_document
 from touchline_schemas.events.facts import MoveKind
 
-FactName = Literal["stage-changed", "customer-stalled", "customer-recovered", "customer-merged", "customer-erased"]
+FactName = Literal[
+    "stage-changed", "customer-stalled", "customer-recovered", "customer-merged", "customer-erased", "audience-entered",
+    "audience-left",
+]  # fmt: skip
 
 
 class Smtp(BaseModel):
@@ -56,6 +59,7 @@ class Endpoint(BaseModel):
     lifecycles: tuple[str, ...] = Field(default=(), description="of these alone; empty: all")
     stages: tuple[str, ...] = Field(default=(), description="into or in these stages alone; empty: all")
     moves: tuple[MoveKind, ...] = Field(default=(), description="of stage changes, these alone; empty: all")
+    audiences: tuple[str, ...] = Field(default=(), description="of audience changes, of these alone; empty: all")
     backfill: bool = Field(default=False, description="also facts about the past")
 
     smtp: Smtp | None = None
@@ -72,9 +76,20 @@ class Endpoint(BaseModel):
     def _one_or_several(cls, value: object) -> object:
         return value if isinstance(value, list | tuple) else (value,)
 
-    def wants(self, fact: str, *, lifecycle: str | None, stage: str | None, move: str | None, backfill: bool) -> bool:
+    def wants(
+        self,
+        fact: str,
+        *,
+        lifecycle: str | None,
+        stage: str | None,
+        move: str | None,
+        backfill: bool,
+        audience: str | None = None,
+    ) -> bool:
         """Whether it subscribes to facts of this type (``fact`` without its ``touchline.``)."""
         if fact not in self.subscribe or (backfill and not self.backfill):
+            return False
+        if audience is not None and self.audiences and audience not in self.audiences:
             return False
         if lifecycle is not None and self.lifecycles and lifecycle not in self.lifecycles:
             return False

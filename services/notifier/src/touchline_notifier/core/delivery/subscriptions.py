@@ -38,7 +38,7 @@ def for_subscribers(
     """What a fact sends to subscribers.
 
     Args:
-        ce_type: ``touchline.stage-changed`` and its like.
+        ce_type: ``touchline.stage-changed``, ``touchline.audience-entered`` and their like.
         data: the fact's JSON as it was on the topic; it becomes the webhook's ``data``, and ``ce_type`` its ``type``.
         trace: the fact's ``traceparent``.
     """
@@ -52,6 +52,7 @@ def for_subscribers(
             stage=data.get("to_stage", data.get("stage")),
             move=data.get("move"),
             backfill=bool(data.get("backfill")),
+            audience=data.get("audience"),
         ):
             continue
         identifier = str(delivery_id(ce_id, endpoint.name))

@@ -120,6 +120,10 @@ def ways_by_topic(plays: Iterable[Play], to_customers: frozenset[str]) -> dict[s
     return {topic: frozenset(way for way in ways if way.topic == topic) for topic in {way.topic for way in ways} - {""}}
 
 
+AUDIENCE_SETTLING = timedelta(seconds=60)
+"""How long after a fact its customer may still become a member: the engine evaluates audiences after it."""
+
+
 def hindrances(
     play: Play,
     fact: Fact,
@@ -142,6 +146,7 @@ def hindrances(
     if not now.sending:
         # It is not decided again meanwhile: it waits for the switch, and at most until it is too old.
         yield Hold("sending_off", "sending is switched off", max(deadline, now.now))
+    yield from _audience(play, fact, history, now.now)
     start = _after_delay(play, fact, history)
     if start > now.now:
         yield Hold("delay", f"waits until {to_wire(start)}", start)
@@ -162,6 +167,17 @@ def _never(
     person = Person(history.profile, history.profile.email, history.suppressions)
     for objection in objections(person, way_of(play, now.to_customers)):
         yield Hold(objection.code, objection.text)
+
+
+def _audience(play: Play, fact: Fact, history: CustomerHistory, now: datetime) -> Iterator[Hold]:
+    if play.audience is None or play.audience in history.audiences:
+        return
+    stated = fact.data.get("decided_at")
+    settled = (datetime.fromisoformat(stated) if isinstance(stated, str) else fact.at) + AUDIENCE_SETTLING
+    if settled > now:
+        yield Hold("not_in_audience", f"is not a member of {play.audience}, waits until {to_wire(settled)}", settled)
+    else:
+        yield Hold("not_in_audience", f"is not a member of {play.audience}")
 
 
 def _after_delay(play: Play, fact: Fact, history: CustomerHistory) -> datetime:

@@ -34,6 +34,7 @@ from touchline_notifier.core.texts.named_templates import LONGEST_NAME, NAME
 
 DEFAULT_MAX_AGE = timedelta(hours=24)
 MOST_STEPS = 50
+AUDIENCE_NAME = r"^[a-z0-9]+(?:-[a-z0-9]+)*$"
 CONVERSIONS = ("purchased", "renewed", "upgraded", "deal_won")
 
 
@@ -193,6 +194,12 @@ class Play(Part):
     about: str | None = None
     when: When
     if_: If = Field(default_factory=If, alias="if")
+    audience: str | None = Field(
+        default=None,
+        pattern=AUDIENCE_NAME,
+        max_length=60,
+        description="its members alone, at the decision and just before the send",
+    )
     action: ActionSpec = Field(description="what is done; of a sequence: its first message")
     steps: tuple[Step, ...] = Field(
         default=(), max_length=MOST_STEPS, description="a sequence of steps, instead of `action` (docs/sequences.md)"

@@ -65,6 +65,6 @@ async def acquire(connection: asyncpg.Connection, inputs: Inputs, partition: int
     A former owner that was stopped in the middle of a transaction (or its outbox publisher) holds the row's lock: then
     its two backends are ended.
     """
-    stream, *topic_ids = inputs
+    stream, topic_ids = inputs.stream, (inputs.touchpoints_topic_id, inputs.facts_topic_id)
     _, row = await leases.acquire(connection, TABLE, (stream, partition), *topic_ids, application_name=publisher_name)
     return PartitionLease(stream, partition, *row)

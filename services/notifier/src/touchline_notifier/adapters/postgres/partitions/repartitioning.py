@@ -40,6 +40,8 @@ NUMBER_AGAIN = "UPDATE outbox SET publish_no = NULL"
 # The owners of partitions by the former number can write no more.
 RAISE_EPOCHS = "UPDATE positions SET epoch = epoch + 1"
 FORGET_PARTITIONS = "DELETE FROM positions WHERE partition >= $1::int"
+# The topic was created again: it is read from its beginning. Deliveries that were planned are known by their ids.
+FORGET_AUDIENCE_POSITIONS = "DELETE FROM audience_positions"
 
 
 async def refile(pool: asyncpg.Pool, settings: NotifierSettings) -> None:
@@ -70,5 +72,6 @@ async def refile(pool: asyncpg.Pool, settings: NotifierSettings) -> None:
         await connection.execute(NUMBER_AGAIN)
         await connection.execute(RAISE_EPOCHS)
         await connection.execute(FORGET_PARTITIONS, settings.partitions)
+        await connection.execute(FORGET_AUDIENCE_POSITIONS)
         await connection.execute(REMEMBER, settings.partitions)
     log.info("rows_filed_by_new_partitions", before=before, partitions=settings.partitions, **rows)
