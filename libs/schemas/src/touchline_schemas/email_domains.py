@@ -11,6 +11,11 @@ import unicodedata
 _DOTS = re.compile("[.\u3002\uff0e\uff61]")
 _ASCII_FORM = "xn--"
 _KEPT = "ßς"
+_IGNORED = re.compile(
+    "[\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u2060-\u2064\u206a-\u206f\u3164\ufe00-\ufe0f\ufeff"
+    "\uffa0\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0100-\U000e01ef]"
+)
+"""Characters that UTS #46 leaves out of a label: soft hyphens, fillers, variation selectors."""
 _JOINERS = "-\u200c\u200d\u00b7\u30fb"
 
 
@@ -43,12 +48,13 @@ def _label(label: str) -> str:
 
 
 def _mapped(label: str) -> str:
-    folded = unicodedata.normalize("NFKC", _folded(label))
+    folded = unicodedata.normalize("NFKC", _folded(_IGNORED.sub("", label)))
     return unicodedata.normalize("NFC", _folded(folded))
 
 
 def _folded(text: str) -> str:
-    return "".join(one if one in _KEPT else one.casefold() for one in text.lower())
+    # NFKC makes a final sigma of the lunate one (U+03F2), UTS #46 a sigma.
+    return "".join(one if one in _KEPT else one.casefold() for one in text.lower().replace("\u03f2", "σ"))
 
 
 def _is_label(text: str) -> bool:

@@ -35,9 +35,13 @@ _RANK = {ANONYMOUS: 1, EMAIL: 2, EXTERNAL: 3}
 def normalise_email(email: str) -> str:
     """Trimmed, lower-cased and composed (NFC, RFC 6532 §3.1), the domain in its one spelling: two spellings of one
     address are one customer."""
-    address = email.strip().lower()
-    if not address.isascii():
-        address = unicodedata.normalize("NFC", address)
+    address = email.strip()
+    if address.isascii():
+        address = address.lower()
+    else:
+        local, at, domain = address.rpartition("@")
+        # In a domain, a capital sigma at the end of a word is a small sigma too (UTS #46), not a final one.
+        address = unicodedata.normalize("NFC", f"{local.lower()}{at}{''.join(map(str.lower, domain))}")
     local, at, domain = address.rpartition("@")
     found = f"{local}@{normalise_domain(domain)}" if at else address
     return found if len(found) <= max(MAX_EMAIL, len(address)) else address
