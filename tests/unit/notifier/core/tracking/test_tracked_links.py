@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from touchline_notifier.core.decisions.customer_history import Action
+from touchline_notifier.core.decisions.action import Action
 from touchline_notifier.core.plays.parse import read_plays
 from touchline_notifier.core.plays.rendering import Rendered, RenderingError, Templates
 from touchline_notifier.core.texts.links import at_end_of_body
