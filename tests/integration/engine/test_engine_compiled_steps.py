@@ -112,7 +112,6 @@ async def test_rows_that_compiled_code_encodes_arrive_as_those_of_the_driver(con
         {3: 2**63}, {4: 2**31}, {5: -(2**15) - 1}, {1: "a\x00b"}, {1: "\ud800"}, {1: b"bytes"}, {1: 7}, {3: 1.0},
         {3: True}, {6: 1}, {7: 1}, {8: "{broken"}, {2: "text"}, {2: bytearray(b"x")}, {2: memoryview(b"x")},
     ],
-    ids=str,
 )  # fmt: skip
 async def test_an_unusual_value_has_the_same_end_as_in_the_driver(connection: Any, changed: dict[int, Any]) -> None:
     encode = row_copies.compiled_encoder()
