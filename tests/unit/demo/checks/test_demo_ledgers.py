@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from touchline_demo.checks.ledgers import ActionLedger, FactLedger, StageLedger, TouchpointLedger
 from touchline_demo.checks.summary import Counted, discrepancies, summary
-from touchline_schemas.ids import action_id, fact_id
+from touchline_schemas.ids import action_id, fact_id, step_action_id
 
 WHEN = "2026-06-01T12:00:00Z"
 
@@ -139,6 +139,16 @@ def test_an_action_sent_twice_or_under_a_foreign_id_is_a_fault() -> None:
     found = ledger.disagreements(facts(move(1, 1, None, "a")))
     assert any("was sent 2 times" in fault for fault in found)
     assert any("action foreign is not what play p and its fact make" in fault for fault in found)
+
+
+def test_the_id_of_a_step_of_a_sequence_follows_from_its_run_and_step() -> None:
+    run = action_id("p", fact(1))
+    ledger = ActionLedger()
+    ledger.add("e1", action("sent", action_id=str(step_action_id(run, "2")), step="2"))
+    ledger.add("e2", action("held", action_id=str(step_action_id(run, "3")), step="3"))
+    assert ledger.disagreements(facts(move(1, 1, None, "a"))) == []
+    ledger.add("e3", action("held", action_id=str(step_action_id(run, "3.then.1")), step="4"))
+    assert any("is not what play p" in fault for fault in ledger.disagreements(facts(move(1, 1, None, "a"))))
 
 
 def test_tombstones_forget() -> None:

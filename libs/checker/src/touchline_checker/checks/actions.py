@@ -8,7 +8,7 @@ from touchline_checker.checks.facts import CORRECTIONS, MOVED, RECOVERED, STALLE
 from touchline_checker.checks.folded import Input
 from touchline_checker.evidence import Evidence, Record, Row
 from touchline_checker.findings import Kind, Report
-from touchline_checker.semantics.ids import action_id
+from touchline_checker.semantics.ids import action_id, step_action_id
 from touchline_checker.semantics.times import instant
 
 _FINAL = frozenset(("sent", "failed", "cancelled", "held_out"))
@@ -33,6 +33,7 @@ def check_actions(evidence: Evidence, folded: Input, report: Report) -> dict[str
         seen.add(ce_id)
         events[record.data["action_id"]].append(record)
     by_cause: dict[tuple[str, str], list[str]] = defaultdict(list)
+    by_step: dict[tuple[str, str, str | None], list[str]] = defaultdict(list)
     last: dict[str, dict[str, Any]] = {}
     for identifier, records in events.items():
         report.compared["actions"] += 1
@@ -42,14 +43,18 @@ def check_actions(evidence: Evidence, folded: Input, report: Report) -> dict[str
         data = records[-1].data
         last[identifier] = data
         by_cause[data["play"], data["fact_id"]].append(identifier)
+        by_step[data["play"], data["fact_id"], data.get("step")].append(identifier)
         if data["fact_id"] not in facts:
             report.add(Kind.ACTION_WITHOUT_FACT, identifier, f"play {data['play']}: no fact {data['fact_id']}")
-        if identifier != action_id(data["play"], data["fact_id"]):
-            report.add(Kind.ACTION_EVENTS_WRONG, identifier, "the id is not that of its play and fact")
+        if identifier != _expected_id(data):
+            report.add(Kind.ACTION_EVENTS_WRONG, identifier, "the id is not that of its play, fact and step")
         _check_events(identifier, [record.data for record in records], report)
-    for (play, fact), identifiers in by_cause.items():
+    for (play, fact, step), identifiers in by_step.items():
         if len(identifiers) > 1:
-            report.add(Kind.ACTION_REPEATED, fact, f"play {play} has {len(identifiers)} actions: {sorted(identifiers)}")
+            where = play if step is None else f"{play}, step {step},"
+            report.add(
+                Kind.ACTION_REPEATED, fact, f"play {where} has {len(identifiers)} actions: {sorted(identifiers)}"
+            )
     settled = {identifier: record for identifier, record in facts.items() if not _is_recent(record.data, folded)}
     _check_missing(evidence.plays, settled, by_cause, folded, report)
     recent = {identifier for identifier, data in last.items() if _is_recent(data, folded)}
@@ -57,6 +62,11 @@ def check_actions(evidence: Evidence, folded: Input, report: Report) -> dict[str
     report.left_out["actions of the last seconds"] += len(recent)
     _check_table(evidence, folded, last, recent, report)
     return last
+
+
+def _expected_id(data: dict[str, Any]) -> str:
+    of_fact = action_id(data["play"], data["fact_id"])
+    return of_fact if data.get("step") is None else step_action_id(of_fact, data["step"])
 
 
 def _is_recent(data: dict[str, Any], folded: Input) -> bool:
@@ -87,6 +97,10 @@ def _check_missing(
         if "if" in play:
             # Conditions on the profile and the history decide whether there is an action at all.
             report.left_out["plays with conditions, for missing actions"] += 1
+            continue
+        if "steps" in play:
+            # A fact begins no run of a customer who has one, and the first step may wait.
+            report.left_out["plays of several steps, for missing actions"] += 1
             continue
         stalls: dict[Any, list[tuple[str, bool, dict[str, Any]]]] = {}
         for identifier, record in facts.items():

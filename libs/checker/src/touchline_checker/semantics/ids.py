@@ -15,3 +15,8 @@ def fact_id(customer: str, lifecycle: str, incarnation: int, era: int, fact_no: 
 def action_id(play: str, fact: str) -> str:
     """The id of the action of a play on a fact."""
     return str(uuid5(_ACTIONS, f"{play}\x1f{fact}"))
+
+
+def step_action_id(run: str, step: str) -> str:
+    """The id of the action of a sequence's step. A run's id is that of an action of its play on its first fact."""
+    return str(uuid5(_ACTIONS, f"{run}\x1f{step}"))

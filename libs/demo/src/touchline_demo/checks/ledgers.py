@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from touchline_schemas.events.dead_letters import ORIGIN, REASON
 from touchline_schemas.identity import keys_of
-from touchline_schemas.ids import action_id
+from touchline_schemas.ids import action_id, step_action_id
 from touchline_schemas.touchpoint_types import NOTIFIER_SOURCE
 
 from touchline_demo.company.people import CRM, DESK, MAILER, SHOP
@@ -175,6 +176,12 @@ class StageLedger:
         ]
 
 
+def _expected_id(data: Data) -> UUID:
+    """A run of a sequence has the id that the action of a play of one step would have."""
+    of_fact = action_id(data["play"], data["fact_id"])
+    return of_fact if data.get("step") is None else step_action_id(of_fact, data["step"])
+
+
 @dataclass
 class ActionLedger:
     """What the notifier decided and did: every decision of every play."""
@@ -229,7 +236,7 @@ class ActionLedger:
                 found.append(f"action {identifier} of play {data['play']}: its fact {data['fact_id']} is on no topic")
             elif fact["backfill"] and data["outcome"] != "held":
                 found.append(f"action {identifier} of play {data['play']} acts on a fact of the past")
-            if str(action_id(data["play"], data["fact_id"])) != identifier:
+            if str(_expected_id(data)) != identifier:
                 found.append(f"action {identifier} is not what play {data['play']} and its fact make")
             if self.sent[identifier] > 1:
                 found.append(f"action {identifier} was sent {self.sent[identifier]} times")

@@ -104,14 +104,14 @@ class SampledMetrics:
         }
 
     async def of_actions(self) -> dict[Sampled, Samples]:
-        """What waits to be decided again."""
+        """What waits to be decided again. What is overdue is read of all partitions: nobody may own one of them."""
+        overdue = float(await self._pool.fetchval(ACTIONS_OVERDUE, list(range(self._partitions))))
         owned = sorted(self._owned())
         if not owned:
-            return {}
+            return {declared.ACTIONS_OVERDUE_SECONDS: {(): overdue}}
         waiting: dict[tuple[str, ...], float] = {(code,): 0.0 for code in codes_of(TemporaryHoldCode)}
         for row in await self._pool.fetch(ACTIONS_WAITING, owned):
             waiting[(row["reason_code"] or "",)] = float(row["actions"])
-        overdue = float(await self._pool.fetchval(ACTIONS_OVERDUE, owned))
         runs: Samples = {(row["play"],): float(row["runs"]) for row in await self._pool.fetch(RUNS, owned)}
         return {
             declared.ACTIONS_WAITING: waiting,
