@@ -32,6 +32,14 @@ when: {fact: stage-changed, lifecycle: kiosk, stage: [regular], move: [advance]}
 delay: PT2S
 action: {channel: webhook, endpoint: till, body: "How was it, {{ customer_id }}?"}
 """
+# Its runs wait for longer than a test takes.
+SEVERAL = """
+play: bring-a-friend
+when: {fact: stage-changed, lifecycle: kiosk, stage: [regular], move: [advance]}
+steps:
+  - wait: 1d
+  - send: {channel: webhook, endpoint: till, body: "Bring a friend, {{ customer_id }}."}
+"""
 
 
 class Watched:
@@ -191,7 +199,7 @@ def watched(
         endpoints: the endpoints file. Default: ``till`` and ``crm``, both the system's ``receiver``.
         more: further variables.
     """
-    files = {"lifecycles": {"kiosk": KIOSK}, "plays": {"call": CALL, "mop": MOP, "later": LATER}}
+    files = {"lifecycles": {"kiosk": KIOSK}, "plays": {"call": CALL, "mop": MOP, "later": LATER, "several": SEVERAL}}
     for name, texts in files.items():
         (folder / name).mkdir(parents=True)
         for one, text in texts.items():
