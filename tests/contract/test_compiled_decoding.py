@@ -134,6 +134,7 @@ def test_properties_that_no_writer_would_write_are_judged_as_by_the_python_code(
 @any_examples(1000)
 @given(st.one_of(PLACEHOLDERS, CUSTOMER_IDS, ASCII))
 @example("undefined1")
+@example("LMY47D")
 def test_a_placeholder_is_never_taken_for_a_customer(customer: str) -> None:
     agree(orjson.dumps(PUBLISHED | {"customer_id": "CUSTOMER"}).replace(b'"CUSTOMER"', orjson.dumps(customer)), b"c1")
     agree(orjson.dumps(PUBLISHED | {"customer_id": customer}), customer.encode())

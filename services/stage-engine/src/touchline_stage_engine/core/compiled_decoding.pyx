@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint64_t, uint8_t
 from libc.string cimport memchr, memcmp
 
 import orjson
+from touchline_schemas.placeholders import WORDS
 from touchline_schemas.touchpoint import MAX_ID, MAX_KEY
 from touchline_schemas.touchpoint_fast_path import _is_plain_customer_id, are_plain_properties
 
@@ -202,13 +203,22 @@ cdef inline bint is_name(Span span) noexcept:
     return 0 < span.size <= max_key and span.at[0] != 32 and span.at[span.size - 1] != 32
 
 
+cdef bint begins_placeholder[256]
+for number in range(256):
+    begins_placeholder[number] = False
+for word in (*WORDS, "u", "n"):
+    if word.isascii() and (len(word) == 1 or any(one in "123456789" for one in word)):
+        begins_placeholder[ord(word[0]) | 32] = True
+
+
 cdef bint is_no_placeholder(Span span) noexcept:
     """Whether a customer id surely is no placeholder and no other key: letters, digits, `-`, `_`, with a digit from 1
-    to 9 behind the first character. What may be one begins with u or n (`undefined-null`), or has no such digit."""
+    to 9 behind the first character. What may be one has no such digit, or begins as a placeholder with one does: with
+    u or n (`undefined-null`), or as a word of the list (`lmy47d`)."""
     cdef Py_ssize_t i
     cdef uint8_t byte
     cdef bint digit = False
-    if span.size < 3 or (span.at[0] | 32) == 117 or (span.at[0] | 32) == 110:
+    if span.size < 3 or begins_placeholder[span.at[0] | 32]:
         return False
     for i in range(span.size):
         byte = span.at[i]
