@@ -117,7 +117,7 @@ def reads(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, str], 
             for (where, name), one in parameters.items()
             if where == "query" and one.get("required")
         }
-        page = path.startswith("/v1/unsubscribe/")
+        page = path.startswith(("/v1/unsubscribe/", "/v1/mail/"))
         address = path.format_map(values)
         yield path, address, asked, page
         if (several := parameters.get(("query", "format"))) is not None:
